@@ -1,0 +1,50 @@
+"""Put APT layers into a pretrained model, in place."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from apt_core.adapters.linear import APTLinear
+from apt_core.adapters.norm import MaskedLayerNorm
+from apt_core.models.arch import ModelMap
+from apt_core.models.modules import set_submodule
+
+
+def freeze_all_but(model: nn.Module, trainable: tuple[str, ...]) -> None:
+    """Freeze every parameter except those of the named modules.
+
+    Args:
+        model: the task model.
+        trainable: module paths, typically the task head.
+    """
+    model.requires_grad_(False)
+    for path in trainable:
+        model.get_submodule(path).requires_grad_(True)
+
+
+def inject_adapters(
+    model: nn.Module, model_map: ModelMap, *, ranks: Mapping[str, int], scaling: float
+) -> None:
+    """Replace every projection by an `APTLinear` and every residual norm by a `MaskedLayerNorm`.
+
+    The model's output is unchanged. Weights are shared with the layers that are replaced, not
+    copied.
+
+    Args:
+        model: the task model, changed in place.
+        model_map: where its parts are.
+        ranks: adapter site -> rank; projections that are absent get masks only.
+        scaling: factor s of the tuning branch.
+    """
+    for sub_block in model_map.sub_blocks:
+        for _, path in sub_block.projections:
+            linear = model.get_submodule(path)
+            assert isinstance(linear, nn.Linear)
+            weight, bias = linear.weight, linear.bias
+            assert isinstance(weight, nn.Parameter)
+            adapted = APTLinear(weight, bias, rank=ranks.get(path, 0), scaling=scaling)
+            set_submodule(model, path, adapted)
+    for path in model_map.norms():
+        norm = model.get_submodule(path)
+        assert isinstance(norm, nn.LayerNorm)
+        set_submodule(model, path, MaskedLayerNorm(norm))

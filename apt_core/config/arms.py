@@ -1,0 +1,66 @@
+"""The arms of the comparison as switches: other code asks for a switch, never for a name."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Arm = Literal["ft", "lora", "apt"]
+Ablation = Literal["full", "w/o_Ap", "w/o_AT", "w/o_Ds"]
+
+
+@dataclass(frozen=True)
+class ArmSwitches:
+    """What one arm does."""
+
+    train_all_weights: bool
+    """Every weight learns, not only adapters and the task head."""
+    adapters: bool
+    """Adapters are injected into the attention projections."""
+    ffn_adapters: bool
+    """Adapters are injected into feed-forward layers too (if `model.adapter.apply_to_ffn`)."""
+    prune: bool
+    """A_P: blocks are removed."""
+    grow_ranks: bool
+    """A_T: adapter ranks grow."""
+    distill: bool
+    """D_S: the student learns from its own past."""
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the shapes ever change at an event."""
+        return self.prune or self.grow_ranks
+
+
+_FT = ArmSwitches(
+    train_all_weights=True,
+    adapters=False,
+    ffn_adapters=False,
+    prune=False,
+    grow_ranks=False,
+    distill=False,
+)
+_LORA = replace(_FT, train_all_weights=False, adapters=True)
+_APT = replace(_LORA, ffn_adapters=True, prune=True, grow_ranks=True, distill=True)
+
+_SWITCHES: dict[tuple[Arm, Ablation], ArmSwitches] = {
+    ("ft", "full"): _FT,
+    ("lora", "full"): _LORA,
+    ("apt", "full"): _APT,
+    ("apt", "w/o_Ap"): replace(_APT, prune=False),
+    ("apt", "w/o_AT"): replace(_APT, grow_ranks=False),
+    ("apt", "w/o_Ds"): replace(_APT, distill=False),
+}
+
+
+def arm_switches(arm: Arm, ablation: Ablation = "full") -> ArmSwitches:
+    """The switches of an arm. Each ablation turns exactly one part of APT off.
+
+    A pair that does not exist (an ablated ``ft``) is a `KeyError`; the schema refuses it earlier.
+
+    Args:
+        arm: Method to run.
+        ablation: Part of APT to leave out; only `apt` may leave one out.
+
+    Returns:
+        The switches.
+    """
+    return _SWITCHES[arm, ablation]

@@ -1,0 +1,115 @@
+"""Sections `pruning`, `tuning`, `distillation`: the three parts of APT."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from apt_core.config.base import (
+    Count,
+    Fraction,
+    FractionBelowOne,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Section,
+)
+from apt_core.config.duration import Duration, PositiveDuration
+
+DEFAULT_NUM_EVENTS = 10
+RANK_CAP_FACTOR = 8
+
+
+class PruningConfig(Section):
+    """What is removed, and when."""
+
+    target_sparsity: FractionBelowOne = 0.6
+    """Fraction of encoder/decoder-layer parameters to remove (embeddings, heads, adapters not
+    counted); 1 - density."""
+    scheduler: Literal["cubic"] = "cubic"
+    """Shape of the density curve between `start` and `stop`."""
+    use_kurtosis: bool | None = None
+    """Whether salience counts outlier channels (kurtosis term); null: on for LLaMA-like models, off
+    for the others."""
+    kurtosis_weight: NonNegative = 1.0
+    """Factor on the kurtosis term."""
+    update_frequency: PositiveDuration | None = None
+    """Time between two prunings; null: `num_events` of them, evenly spread. Set one of the two."""
+    num_events: PositiveCount | None = None
+    """Number of prunings and rank growths between `start` and `stop`; null: 10, unless
+    `update_frequency` is set."""
+    start: Duration = Duration(200, "steps")
+    """When salience collection and the density curve begin; plain tuning before."""
+    warmup: Duration = Duration(0, "steps")
+    """Time after `start` in which ranks may grow but nothing is pruned."""
+    stop: Duration = Duration(3, "epochs")
+    """When the target sparsity is reached. The paper: 3 epochs for large GLUE tasks, 24 for small
+    ones."""
+    window: Duration = Duration(200, "steps")
+    """Time before each pruning in which the masks of doomed blocks decay from 1 to 0."""
+    mask_step: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """How much a mask falls (or recovers) per step in a window; `window` * `mask_step` must be at
+    least 1."""
+    min_heads: Count = 0
+    """Heads that every layer keeps; 0: a layer may lose its attention."""
+    min_neurons: Count = 0
+    """Feed-forward neurons that every layer keeps; 0: a layer may lose its feed-forward part."""
+    min_hidden: PositiveCount = 8
+    """Hidden dimensions that the model keeps."""
+
+    @property
+    def event_count(self) -> int | None:
+        """Number of events, or None when `update_frequency` decides it."""
+        if self.update_frequency is not None:
+            return None
+        return DEFAULT_NUM_EVENTS if self.num_events is None else self.num_events
+
+
+class TuningConfig(Section):
+    """How adapters grow."""
+
+    max_tuning_params_ratio: Annotated[float, Field(ge=1)] = 4.0
+    """Trainable adapter parameters at the last event, relative to the start."""
+    rank_increase_strategy: Literal["top_half", "uniform"] = "top_half"
+    """Which adapters grow: the most important half, or all alike (an ablation)."""
+    growth: Literal["fill", "ratio"] = "fill"
+    """`fill`: the growing adapters take the whole increase of the budget; `ratio`: each grows by
+    the budget's ratio."""
+    max_rank: PositiveCount | None = None
+    """Highest rank of an adapter; null: 8 * `training.initial_rank`."""
+    importance: Literal["paper", "signed"] = "paper"
+    """Score of an adapter: `paper` sums |B * dL/dB|; `signed` averages |sum A * dL/dA| over ranks,
+    as the authors ran."""
+    init_std: Positive | None = None
+    """Standard deviation of new rows of A; null: 1 / sqrt(3 * in_features)."""
+
+    def rank_cap(self, initial_rank: int) -> int:
+        """Highest rank of an adapter."""
+        return RANK_CAP_FACTOR * initial_rank if self.max_rank is None else self.max_rank
+
+
+class DistillationConfig(Section):
+    """How the student learns from its own past."""
+
+    teacher_layer_mapping: Literal["closest_alive", "min_mse"] = "closest_alive"
+    """Student layer for a teacher layer: the nearest one that is left, or the one with the least
+    error."""
+    num_teacher_layers: PositiveCount = 4
+    """Teacher layers sampled per step, one from each of so many equal blocks of layers."""
+    distill_loss_weight_start: Fraction = 0.0
+    """mu at `pruning.start`: the weight of distillation against the task loss."""
+    distill_loss_weight_end: Fraction = 1.0
+    """mu at `pruning.stop` and after; between them it follows a straight line."""
+    temperature: Positive = 2 / 3
+    """Softmax temperature of the prediction loss."""
+    prediction_weight: NonNegative = 1.0
+    """Weight of the prediction loss inside the distillation loss. The paper: 1 for GLUE, 0.1 for
+    SQuAD and CNN/DM."""
+    layer_weight: NonNegative = 0.9
+    """Weight of the hidden-state loss inside the distillation loss."""
+    projection_rank: PositiveCount = 8
+    """Rank of the trained part of the projection from student to teacher hidden states."""
+    mask_padding: bool = False
+    """Whether the hidden-state loss leaves padding out. The authors count it."""
+    stop: Duration = Duration(50, "%")
+    """When distillation ends and plain tuning of the pruned model begins; at or after
+    `pruning.stop`."""

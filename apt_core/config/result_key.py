@@ -1,0 +1,111 @@
+"""What of a configuration changes the result of a run: the raw material of its identity.
+
+Left out: names, places, cluster and tracking settings, what only measures, and every setting of a
+part that the arm switches off. Values that mean the same are written the same.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from apt_core.config.base import Section
+
+if TYPE_CHECKING:
+    from apt_core.config.experiment import ExperimentConfig
+
+_BOOKKEEPING = {"log_every", "save_every", "keep_checkpoints"}
+_ADAPTERS_ONLY = {"initial_rank", "scaling_factor"}
+_PLACEMENT = {"gpus_per_worker", "cpus_per_worker", "num_threads"}
+_PRUNES_ONLY = {
+    "target_sparsity",
+    "use_kurtosis",
+    "kurtosis_weight",
+    "warmup",
+    "window",
+    "mask_step",
+    "min_heads",
+    "min_neurons",
+    "min_hidden",
+    "scheduler",
+}
+
+
+def result_key(config: "ExperimentConfig") -> dict[str, Any]:
+    """The JSON-able subset of a configuration that changes its result.
+
+    Args:
+        config: A valid configuration; ${ENV} in the chosen paths must be set.
+
+    Returns:
+        Nested dictionaries; two runs that must come out alike have equal ones.
+    """
+    switches = config.switches
+    key: dict[str, Any] = {
+        "arm": config.arm,
+        "ablation": config.ablation,
+        "model": _model(config),
+        "data": _data(config),
+        "training": _training(config),
+        "hardware": _hardware(config),
+    }
+    if switches.has_events:
+        key["pruning"] = _pruning(config)
+    if switches.grow_ranks:
+        cap = config.tuning.rank_cap(config.training.initial_rank)
+        key["tuning"] = {**_dump(config.tuning), "max_rank": cap}
+    if switches.distill:
+        key["distillation"] = _dump(config.distillation)
+    return key
+
+
+def _dump(section: Section, exclude: set[str] | None = None) -> dict[str, Any]:
+    return section.model_dump(mode="json", exclude=exclude)
+
+
+def _model(config: "ExperimentConfig") -> dict[str, Any]:
+    model, switches = config.model, config.switches
+    key = _dump(model, {"model_type", "architectures", "adapter"})
+    key["path"] = model.path
+    if switches.adapters:
+        ffn = switches.ffn_adapters and model.adapter.apply_to_ffn
+        key["adapter"] = {
+            "mha_components": sorted(model.adapter.mha_components),
+            "ffn_components": sorted(model.adapter.ffn_components) if ffn else [],
+        }
+    return key
+
+
+def _data(config: "ExperimentConfig") -> dict[str, Any]:
+    key = _dump(config.data, {"dataset", "datasets", "cache_dir"})
+    spec = _dump(config.data.spec)
+    key["spec"] = {**spec, "path": config.data.spec.expanded_path, "metric": config.metric_name}
+    return key
+
+
+def _training(config: "ExperimentConfig") -> dict[str, Any]:
+    training, switches = config.training, config.switches
+    dropped = set(_BOOKKEEPING)
+    if not switches.adapters:
+        dropped |= _ADAPTERS_ONLY
+    if not switches.has_events:
+        dropped.add("momentum_salience")
+    if not (switches.has_events or switches.distill):
+        dropped.add("optimizer_on_surgery")
+    key = _dump(training, dropped)
+    key["micro_batch_size"] = config.micro_batch_size
+    key["head_learning_rate"] = training.head_learning_rate or training.learning_rate
+    if training.max_steps is not None:
+        key["num_epochs"] = None
+    return key
+
+
+def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
+    pruning = config.pruning
+    if not config.switches.prune:
+        dropped = set(_PRUNES_ONLY)
+    else:
+        dropped = {"kurtosis_weight"} if pruning.use_kurtosis is False else set()
+    return {**_dump(pruning, dropped), "num_events": pruning.event_count}
+
+
+def _hardware(config: "ExperimentConfig") -> dict[str, Any]:
+    unused = {"zero_stage"} if config.hardware.engine == "torch" else set()
+    return _dump(config.hardware, _PLACEMENT | unused)

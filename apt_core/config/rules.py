@@ -1,0 +1,121 @@
+"""Rules between fields: what no single field can know. Each yields the problems it finds."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from apt_core.config.problems import Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from apt_core.config.experiment import ExperimentConfig
+
+
+def _ablation_needs_apt(config: "ExperimentConfig") -> Iterator[Problem]:
+    if config.ablation != "full" and config.arm != "apt":
+        todo = "set arm to apt, or ablation to full"
+        wrong = f"only arm apt can be ablated, and arm is {config.arm}"
+        yield Problem("ablation", wrong, todo, config.ablation, ("arm",))
+
+
+def _chosen_entries_exist(config: "ExperimentConfig") -> Iterator[Problem]:
+    models, datasets = list(config.model.architectures), list(config.data.datasets)
+    table = "model.architectures"
+    yield from _unknown("model.model_type", config.model.model_type, models, table)
+    yield from _unknown("data.dataset", config.data.dataset, datasets, "data.datasets")
+    for i, block in enumerate(config.orchestration.grid):
+        path = f"orchestration.grid[{i}]"
+        for name in block.model or ():
+            yield from _unknown(f"{path}.model", name, models, table)
+        for name in block.dataset or ():
+            yield from _unknown(f"{path}.dataset", name, datasets, "data.datasets")
+
+
+def _unknown(path: str, name: str, known: list[str], table: str) -> Iterator[Problem]:
+    if name not in known:
+        todo = did_you_mean(name, known) + f", or add it to {table}"
+        yield Problem(path, f"is not an entry of {table}", todo, name, (table,))
+
+
+def _batch_divides(config: "ExperimentConfig") -> Iterator[Problem]:
+    training, workers = config.training, config.hardware.num_workers
+    micro = training.micro_batch_size or 1
+    if training.batch_size % (workers * micro) == 0:
+        return
+    if training.micro_batch_size is None:
+        wrong = f"does not divide evenly over {workers} workers"
+        todo = f"set it to a multiple of hardware.num_workers ({workers})"
+    else:
+        wrong = f"is not a multiple of {workers} workers x micro_batch_size {micro}"
+        todo = f"set it to a multiple of {workers * micro}, or change training.micro_batch_size"
+    others = ("hardware.num_workers", "training.micro_batch_size")
+    yield Problem("training.batch_size", wrong, todo, training.batch_size, others)
+
+
+def _length_is_known(config: "ExperimentConfig") -> Iterator[Problem]:
+    if config.training.num_epochs is None and config.training.max_steps is None:
+        wrong = "the length of training is not known: max_steps is null too"
+        yield Problem(
+            "training.num_epochs", wrong, "set one of them", None, ("training.max_steps",)
+        )
+
+
+def _fp16_is_possible(config: "ExperimentConfig") -> Iterator[Problem]:
+    hardware = config.hardware
+    if hardware.precision != "fp16":
+        return
+    if hardware.gpus_per_worker == 0:
+        todo = "set hardware.precision to bf16 or fp32, or hardware.gpus_per_worker above 0"
+        others = ("hardware.gpus_per_worker",)
+        yield Problem("hardware.precision", "fp16 needs a GPU", todo, "fp16", others)
+    if hardware.engine == "deepspeed" and hardware.zero_stage == 0:
+        todo = "set hardware.zero_stage to 1 or higher, or hardware.precision to bf16 or fp32"
+        involved = ("hardware.precision", "hardware.engine")
+        yield Problem("hardware.zero_stage", "fp16 needs ZeRO", todo, 0, involved)
+
+
+def _events_are_told_once(config: "ExperimentConfig") -> Iterator[Problem]:
+    pruning = config.pruning
+    if pruning.update_frequency is not None and pruning.num_events is not None:
+        path = "pruning.update_frequency"
+        wrong = f"excludes pruning.num_events, which is {pruning.num_events}"
+        given = str(pruning.update_frequency)
+        yield Problem(path, wrong, "set one of the two to null", given, ("pruning.num_events",))
+
+
+def _distillation_makes_sense(config: "ExperimentConfig") -> Iterator[Problem]:
+    distillation = config.distillation
+    start, end = distillation.distill_loss_weight_start, distillation.distill_loss_weight_end
+    if start > end:
+        path = "distillation.distill_loss_weight_start"
+        wrong = f"is above distill_loss_weight_end, which is {end}"
+        todo = "mu rises or stays: set the start at or below the end"
+        yield Problem(path, wrong, todo, start, ("distillation.distill_loss_weight_end",))
+    if distillation.prediction_weight == 0 and distillation.layer_weight == 0:
+        path = "distillation.prediction_weight"
+        todo = "set one of them above 0, or ablation to w/o_Ds"
+        involved = ("distillation.layer_weight",)
+        yield Problem(path, "is 0 like layer_weight: nothing to distil", todo, 0, involved)
+
+
+def _ranks_may_start(config: "ExperimentConfig") -> Iterator[Problem]:
+    cap, initial = config.tuning.max_rank, config.training.initial_rank
+    if cap is not None and cap < initial:
+        wrong = f"is below training.initial_rank, which is {initial}"
+        todo = f"set it to {initial} or more, or to null"
+        yield Problem("tuning.max_rank", wrong, todo, cap, ("training.initial_rank",))
+
+
+RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
+    _ablation_needs_apt,
+    _chosen_entries_exist,
+    _batch_divides,
+    _length_is_known,
+    _fp16_is_possible,
+    _events_are_told_once,
+    _distillation_makes_sense,
+    _ranks_may_start,
+)
+
+
+def broken_rules(config: "ExperimentConfig") -> tuple[Problem, ...]:
+    """Every problem between fields that are valid one by one."""
+    return tuple(problem for rule in RULES for problem in rule(config))

@@ -1,0 +1,133 @@
+"""Sections `evaluation`, `hardware`, `orchestration`, `tracking`: measuring and running."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from apt_core.config.arms import Ablation, Arm
+from apt_core.config.base import (
+    Count,
+    FractionBelowOne,
+    Listed,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Section,
+    Text,
+    expand_path,
+)
+from apt_core.config.data import ClassificationMetric
+
+
+def _as_tuple(value: Any) -> Any:
+    if value is None:
+        return None
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+_Axis = BeforeValidator(_as_tuple)
+_AnySeed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class MetricNames(Section):
+    """Main metric of each kind of task."""
+
+    classification: ClassificationMetric = "accuracy"
+    """Metric for classification."""
+    qa: Literal["f1"] = "f1"
+    """Metric for question answering."""
+    summarization: Literal["rouge"] = "rouge"
+    """Metric for summarization."""
+    instruction: Literal["lm_eval"] = "lm_eval"
+    """Metric for instruction following."""
+
+
+class EvaluationConfig(Section):
+    """How quality and efficiency are measured."""
+
+    inference_batch_size: Annotated[tuple[PositiveCount, ...], Listed] = (32, 128)
+    """Batch sizes at which latency and throughput are measured."""
+    metrics: MetricNames = MetricNames()
+    """Main metric of each kind of task."""
+    batch_size: PositiveCount = 64
+    """Examples per batch in evaluations during training; changes speed and memory, not the
+    metric."""
+    latency_repeats: PositiveCount = 10
+    """Timed batches per batch size; the median is reported."""
+    latency_warmup: Count = 3
+    """Untimed batches before them."""
+    measure_efficiency: bool = True
+    """Whether latency, throughput and MACs are measured when training is over."""
+
+
+class HardwareConfig(Section):
+    """What one training runs on."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of forward and backward; fp16 needs a GPU."""
+    engine: Literal["deepspeed", "torch"] = "deepspeed"
+    """What runs the optimizer step; `torch` is plain PyTorch and ignores `zero_stage`."""
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
+    """DeepSpeed ZeRO: 0 shares nothing between workers, 1 optimizer states, 2 also gradients, 3
+    also parameters."""
+    num_workers: PositiveCount = 1
+    """Processes of one training."""
+    gpus_per_worker: NonNegative = 0.0
+    """GPUs reserved for each worker; 0: CPU."""
+    cpus_per_worker: Positive = 1.0
+    """CPU cores reserved for each worker."""
+    num_threads: PositiveCount | None = None
+    """PyTorch threads per worker; null: PyTorch's choice."""
+
+
+class GridBlock(Section):
+    """A block of trials: every combination of the lists given; one value is a list of one."""
+
+    arm: Annotated[tuple[Arm, ...] | None, _Axis] = None
+    """Values of `arm`."""
+    ablation: Annotated[tuple[Ablation, ...] | None, _Axis] = None
+    """Values of `ablation`."""
+    sparsity: Annotated[tuple[FractionBelowOne, ...] | None, _Axis] = None
+    """Values of `pruning.target_sparsity`."""
+    model: Annotated[tuple[Text, ...] | None, _Axis] = None
+    """Values of `model.model_type`."""
+    dataset: Annotated[tuple[Text, ...] | None, _Axis] = None
+    """Values of `data.dataset`."""
+    seed: Annotated[tuple[_AnySeed, ...] | None, _Axis] = None
+    """Values of `training.seed`."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Dotted field path -> value, for every trial of this block."""
+
+
+class OrchestrationConfig(Section):
+    """The sweep and the Ray cluster."""
+
+    results_dir: Text = "runs"
+    """Folder for everything a run writes; may contain ${ENV}. On a cluster: storage that all nodes
+    see."""
+    address: str | None = None
+    """Ray cluster to use; null: the one this machine belongs to, else a new local one."""
+    max_concurrent_trials: PositiveCount | None = None
+    """Trials at a time; null: as many as the cluster's CPUs and GPUs allow."""
+    max_failures: Count = 1
+    """How often a trial is restarted from its last checkpoint before it counts as failed."""
+    grid: Annotated[tuple[GridBlock, ...], Listed] = ()
+    """Blocks of trials of a sweep; empty: the one run that this configuration describes."""
+
+    @property
+    def results_path(self) -> Path:
+        """`results_dir` with ${ENV} and ~ replaced."""
+        return expand_path(self.results_dir, "orchestration.results_dir")
+
+
+class TrackingConfig(Section):
+    """MLflow."""
+
+    enabled: bool = True
+    """Whether runs are shown in MLflow; metrics are on disk in any case."""
+    uri: str | None = None
+    """Tracking server; null: $MLFLOW_TRACKING_URI, else a local server over SQLite in
+    `orchestration.results_dir`."""
+    experiment: str | None = None
+    """MLflow experiment; null: `name`."""

@@ -1,0 +1,63 @@
+"""AdaptivePruner: reads salience and a target density, and says which blocks stay."""
+
+from dataclasses import dataclass
+
+from apt_core.models.arch import ModelMap
+from apt_core.models.structure import Structure
+from apt_core.models.surgery_record import KeptBlocks
+from apt_core.pruner.schedule import SparsityScheduler
+from apt_core.pruner.search import BlockSalience, Floors, search_blocks
+from apt_core.pruner.surgery import structure_after
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Which blocks stay, and what that means."""
+
+    kept: KeptBlocks
+    structure: Structure
+    """The structure that the plan leads to."""
+    target_density: float
+
+
+class AdaptivePruner:
+    """Chooses blocks by salience density under a parameter budget (paper section 4.2).
+
+    Args:
+        scheduler: when to prune and to what density.
+        original: the unpruned structure; densities are fractions of its parameters.
+        model_map: which sub-block an adapter belongs to.
+        floors: what must stay.
+        mask_step: how far masks move at every step of a window.
+    """
+
+    def __init__(
+        self,
+        scheduler: SparsityScheduler,
+        original: Structure,
+        model_map: ModelMap,
+        *,
+        floors: Floors,
+        mask_step: float,
+    ) -> None:
+        self.scheduler = scheduler
+        self.original = original
+        self.model_map = model_map
+        self.floors = floors
+        self.mask_step = mask_step
+
+    def plan(self, step: int, structure: Structure, salience: BlockSalience) -> PrunePlan:
+        """The blocks that stay at the next event.
+
+        Args:
+            step: the present step; the density is that of the next event at or after it.
+            structure: the present structure.
+            salience: running salience of its blocks.
+
+        Returns:
+            The plan; it never holds more parameters than the target density allows.
+        """
+        density = self.scheduler.target_density(step)
+        budget = density * self.original.num_params()
+        kept = search_blocks(structure, salience, budget, self.floors)
+        return PrunePlan(kept, structure_after(structure, kept, self.model_map), density)

@@ -1,0 +1,133 @@
+"""What a run measures, as frozen values that turn into JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+RESULT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One line of a run's metric log; flat names such as ``train/loss`` or ``eval/accuracy``."""
+
+    step: int
+    time_ms: int
+    """Wall clock since the epoch, in ms, at the moment of measuring: replays keep it."""
+    values: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary: one line of ``metrics.jsonl``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class EvalPoint:
+    """One evaluation during training: the raw material of time-to-accuracy."""
+
+    step: int
+    train_time_s: float
+    """Training time so far, evaluations and checkpoints excluded; survives restarts."""
+    eval_time_s: float
+    """Time spent in evaluations so far."""
+    metric: float
+    sparsity: float
+
+
+@dataclass(frozen=True)
+class InferencePoint:
+    """Latency and throughput of the merged, sliced model at one batch size."""
+
+    batch_size: int
+    latency_ms: float
+    """Median over repeats, real batches, after warm-up."""
+    throughput_samples_per_s: float
+    peak_memory_gib: float
+    dense_latency_ms: float
+    """The unpruned model, measured in the same process, interleaved with the pruned one."""
+
+    @property
+    def speedup(self) -> float:
+        """Dense latency over this model's latency, measured side by side."""
+        return self.dense_latency_ms / self.latency_ms
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """What the model costs."""
+
+    num_layer_params: int
+    """Encoder/decoder-layer parameters left (what sparsity counts)."""
+    num_total_params: int
+    """All parameters of the merged model, embeddings and head included."""
+    num_trainable_params_peak: int
+    macs_per_sample: int
+    """Multiply-accumulates of one forward pass at the evaluation set's mean length."""
+    peak_train_memory_gib: float
+    inference: tuple[InferencePoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The last word on one finished run; stored as ``result.json``."""
+
+    run_id: str
+    name: str
+    arm: str
+    ablation: str
+    model: str
+    dataset: str
+    seed: int
+    target_sparsity: float
+    sparsity: float
+    """Reached sparsity: fraction of layer parameters removed."""
+    metric_name: str
+    metric: float
+    """Final value of the task's main metric on the evaluation split."""
+    metrics: Mapping[str, float]
+    total_steps: int
+    train_time_s: float
+    eval_time_s: float
+    efficiency: Efficiency
+    history: tuple[EvalPoint, ...] = ()
+    surgeries: tuple[Mapping[str, Any], ...] = ()
+    """One entry per surgery: step, sparsity, hidden_size, heads and neurons per layer, ranks,
+    seconds.
+    """
+    structure: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Versions, device, precision, engine, zero stage, worker count."""
+    command: str = ""
+    """The command that reruns exactly this run."""
+    warnings: tuple[str, ...] = ()
+    step_time_s: Mapping[str, float] = field(default_factory=dict)
+    """Median seconds per step by phase, e.g. ``first``, ``pruning``, ``after_last_event``."""
+    format: int = RESULT_FORMAT
+
+    @property
+    def density(self) -> float:
+        """1 - sparsity."""
+        return 1.0 - self.sparsity
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary for ``result.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RunReport":
+        """The inverse of `to_json`."""
+        fields = dict(data)
+        efficiency = dict(fields["efficiency"])
+        efficiency["inference"] = tuple(InferencePoint(**p) for p in efficiency["inference"])
+        fields["efficiency"] = Efficiency(**efficiency)
+        fields["history"] = tuple(EvalPoint(**p) for p in fields["history"])
+        fields["surgeries"] = tuple(fields["surgeries"])
+        fields["warnings"] = tuple(fields["warnings"])
+        return cls(**fields)
+
+    @classmethod
+    def load(cls, path: Path) -> "RunReport":
+        """Read a ``result.json``."""
+        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))

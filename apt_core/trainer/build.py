@@ -1,0 +1,131 @@
+"""The builder: the only place where configuration turns into objects; and the library's entry."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from apt_core.config import ExperimentConfig
+from apt_core.config.plan import plan_training
+from apt_core.evaluator.memory import reset_peak_memory
+from apt_core.models.loading import load_tokenizer
+from apt_core.models.trained_modules import TrainedModules
+from apt_core.report import RunReport
+from apt_core.trainer import build_method as method
+from apt_core.trainer import build_parts as parts
+from apt_core.trainer import distributed
+from apt_core.trainer.callbacks import Callback, Callbacks
+from apt_core.trainer.checkpoint import Checkpointer
+from apt_core.trainer.loop import APTrainer, Cadence
+from apt_core.trainer.metric_log import MetricLog
+from apt_core.trainer.optim import learning_rate_at
+from apt_core.trainer.rng import seed_everything, seed_worker
+from apt_core.trainer.state import TrainerState
+
+
+def run_training(
+    config: ExperimentConfig,
+    *,
+    run_dir: Path,
+    run_id: str,
+    command: str = "",
+    callbacks: Sequence[Callback] = (),
+) -> RunReport:
+    """Run one training in this process, from its newest checkpoint if it has one.
+
+    With several workers the process group must exist already; every worker calls this.
+
+    Args:
+        config: what to train.
+        run_dir: gets ``metrics.jsonl``, ``checkpoints/``, ``export/`` and ``result.json``.
+        run_id: identity of the run; checkpoints of other runs are refused.
+        command: the command that reruns it, for the report.
+        callbacks: further observers.
+
+    Returns:
+        The report, as in ``result.json``.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if config.hardware.num_threads is not None:
+        torch.set_num_threads(config.hardware.num_threads)
+    trainer = build_trainer(
+        config, run_dir=run_dir, run_id=run_id, command=command, callbacks=callbacks
+    )
+    reset_peak_memory()
+    return trainer.train()
+
+
+def build_trainer(
+    config: ExperimentConfig,
+    *,
+    run_dir: Path,
+    run_id: str,
+    command: str = "",
+    callbacks: Sequence[Callback] = (),
+) -> APTrainer:
+    """A trainer with all its collaborators, ready to train.
+
+    Args:
+        config: what to train.
+        run_dir: where the run's files go.
+        run_id: identity of the run.
+        command: the command that reruns it.
+        callbacks: further observers.
+
+    Returns:
+        The trainer.
+    """
+    device = parts.pick_device(config)
+    tokenizer = load_tokenizer(
+        config.model.path,
+        revision=config.model.revision,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+    loader = parts.build_loader(config, tokenizer)
+    plan = plan_training(config, loader.num_train_rows)
+    seed_everything(config.training.seed)
+    loaded = parts.load_task_model(config)
+    structure = parts.adapt(config, loaded)
+    seed_worker(config.training.seed, distributed.rank())
+
+    distiller = method.build_distiller(config, plan, loaded, structure)
+    observers: list[Callback] = list(callbacks)
+    if distributed.rank() == 0:
+        observers.insert(0, MetricLog(run_dir / "metrics.jsonl"))
+    return APTrainer(
+        modules=TrainedModules(loaded.model),
+        state=TrainerState(plan.total_steps, structure, loaded.structure),
+        batches=partial(parts.batches_on, loader, device),
+        make_engine=parts.engine_factory(config, loaded, device),
+        salience=method.build_salience(config, loaded, structure),
+        controller=method.build_controller(config, plan, loaded, structure, distiller),
+        distiller=distiller,
+        evaluator=parts.build_reporter(
+            config,
+            loaded,
+            tokenizer,
+            loader,
+            device=device,
+            run_dir=run_dir,
+            run_id=run_id,
+            command=command,
+        ),
+        checkpointer=Checkpointer(
+            run_dir / "checkpoints",
+            run_id=run_id,
+            reshape=method.reshaper(config, loaded, structure, distiller),
+            keep=config.training.keep_checkpoints,
+        ),
+        callbacks=Callbacks(observers),
+        learning_rate=partial(
+            learning_rate_at,
+            peak=config.training.learning_rate,
+            warmup_steps=plan.warmup_steps,
+            total_steps=plan.total_steps,
+            schedule=config.training.lr_schedule,
+        ),
+        phase=partial(parts.phase_of, plan),
+        cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
+        reset_optimizer=config.training.optimizer_on_surgery == "reset",
+    )

@@ -1,0 +1,153 @@
+"""The parts that make an arm what it is, from configuration."""
+
+from apt_core.adapters.linear import APTLinear
+from apt_core.config import ExperimentConfig
+from apt_core.config.plan import TrainingPlan
+from apt_core.distiller.self_distiller import DistillSettings, SelfDistiller, TaskDistiller
+from apt_core.models.loading import LoadedModel
+from apt_core.models.reshape import reshape_model
+from apt_core.models.structure import Structure
+from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.policy import AdaptivePruner
+from apt_core.pruner.search import Floors
+from apt_core.salience.collector import CollectorSettings, SalienceCollector
+from apt_core.trainer.checkpoint import Reshape
+from apt_core.trainer.controller import APTController, Controller, FixedController
+from apt_core.tuner.policy import AdaptiveTuner, num_adapter_params
+
+
+def build_distiller(
+    config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel, structure: Structure
+) -> SelfDistiller | TaskDistiller:
+    """Self-distillation, or the task loss alone."""
+    if not config.switches.distill:
+        return TaskDistiller()
+    distillation = config.distillation
+    settings = DistillSettings(
+        teacher_layer_mapping=distillation.teacher_layer_mapping,
+        num_teacher_layers=distillation.num_teacher_layers,
+        weight_start=distillation.distill_loss_weight_start,
+        weight_end=distillation.distill_loss_weight_end,
+        first_step=plan.prune.start,
+        last_step=plan.prune.stop,
+        temperature=distillation.temperature,
+        prediction_weight=distillation.prediction_weight,
+        layer_weight=distillation.layer_weight,
+        projection_rank=distillation.projection_rank,
+        scaling=config.training.scaling_factor,
+        mask_padding=distillation.mask_padding,
+        seed=config.training.seed,
+    )
+    return SelfDistiller(loaded.model_map, structure, settings)
+
+
+def build_salience(
+    config: ExperimentConfig, loaded: LoadedModel, structure: Structure
+) -> SalienceCollector | None:
+    """The collector, in arms that decide anything."""
+    switches, pruning = config.switches, config.pruning
+    if not switches.has_events:
+        return None
+    use_kurtosis = pruning.use_kurtosis
+    if use_kurtosis is None:
+        use_kurtosis = loaded.model_map.spec.uses_kurtosis
+    settings = CollectorSettings(
+        momentum=config.training.momentum_salience,
+        kurtosis_weight=pruning.kurtosis_weight if use_kurtosis else 0.0,
+        importance=config.tuning.importance,
+        measure_blocks=switches.prune,
+        measure_adapters=switches.grow_ranks,
+    )
+    return SalienceCollector(
+        loaded.model, loaded.model_map, structure, prefix=STUDENT, settings=settings
+    )
+
+
+def build_controller(
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    loaded: LoadedModel,
+    structure: Structure,
+    distiller: SelfDistiller | TaskDistiller,
+) -> Controller:
+    """Who decides, with the parts that the arm switches on."""
+    if not config.switches.has_events:
+        return FixedController()
+    scheduler = plan.prune.scheduler()
+    return APTController(
+        loaded.model_map,
+        scheduler,
+        pruner=_build_pruner(config, plan, loaded) if config.switches.prune else None,
+        tuner=_build_tuner(config, plan, loaded, structure) if config.switches.grow_ranks else None,
+        distiller=distiller if isinstance(distiller, SelfDistiller) else None,
+        teacher_step=_teacher_step(plan),
+        distill_stop=plan.distill_stop,
+        init_std=config.tuning.init_std,
+        seed=config.training.seed,
+    )
+
+
+def _build_pruner(
+    config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel
+) -> AdaptivePruner:
+    pruning = config.pruning
+    return AdaptivePruner(
+        plan.prune.scheduler(),
+        loaded.structure,
+        loaded.model_map,
+        floors=Floors(
+            min_heads=pruning.min_heads,
+            min_neurons=pruning.min_neurons,
+            min_hidden=pruning.min_hidden,
+        ),
+        mask_step=pruning.mask_step,
+    )
+
+
+def _build_tuner(
+    config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel, structure: Structure
+) -> AdaptiveTuner:
+    tuning = config.tuning
+    return AdaptiveTuner(
+        loaded.model_map,
+        initial_params=num_adapter_params(structure, loaded.model_map),
+        num_events=len(plan.prune.event_steps),
+        max_tuning_params_ratio=tuning.max_tuning_params_ratio,
+        max_rank=tuning.rank_cap(config.training.initial_rank),
+        strategy=tuning.rank_increase_strategy,
+        growth=tuning.growth,
+    )
+
+
+def _teacher_step(plan: TrainingPlan) -> int:
+    """The step at which the first window opens; without pruning, where it would open."""
+    prune = plan.prune
+    scheduler = prune.scheduler()
+    pruning_events = [s for i, s in enumerate(prune.event_steps) if scheduler.prunes_at(i)]
+    first = (pruning_events or list(prune.event_steps))[0]
+    return max(1, first - prune.window + 1)
+
+
+def reshaper(
+    config: ExperimentConfig,
+    loaded: LoadedModel,
+    fresh: Structure,
+    distiller: SelfDistiller | TaskDistiller,
+) -> Reshape:
+    """How a checkpoint's structures come back: teacher's shape, snapshot, student's shape."""
+
+    def reshape(modules: TrainedModules, student: Structure, teacher: Structure | None) -> None:
+        if config.switches.train_all_weights:
+            return
+        present = fresh
+        if teacher is not None and isinstance(distiller, SelfDistiller):
+            reshape_model(modules.student, loaded.model_map, present, teacher)
+            present = teacher
+            distiller.restore(teacher)
+            distiller.take_teacher(modules)
+        reshape_model(modules.student, loaded.model_map, present, student)
+        if modules.projection is not None:
+            assert isinstance(modules.projection, APTLinear)
+            modules.projection.narrow_input(student.hidden_size)
+
+    return reshape

@@ -1,0 +1,212 @@
+"""The parts that the builder puts together; like the builder, they read configuration."""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from apt_core.adapters.inject import freeze_all_but, inject_adapters
+from apt_core.config import ExperimentConfig
+from apt_core.config.plan import TrainingPlan
+from apt_core.data.loader import DatasetLoader
+from apt_core.data.tasks import TaskSpec
+from apt_core.evaluator.evaluator import Evaluator
+from apt_core.models.loading import LoadedModel, load_model
+from apt_core.models.structure import Structure
+from apt_core.models.trained_modules import STUDENT
+from apt_core.trainer import distributed
+from apt_core.trainer.engine import Engine, EngineFactory, OptimizerSnapshot
+from apt_core.trainer.optim import OptimizerSettings
+from apt_core.trainer.reporter import InferenceSettings, Reporter, RunFacts
+from apt_core.trainer.torch_engine import TorchEngine
+
+MHA_ROLES = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
+PACKAGES = ("torch", "transformers", "deepspeed", "ray", "safetensors")
+
+
+def pick_device(config: ExperimentConfig) -> torch.device:
+    """CUDA when workers get GPUs, else the CPU."""
+    if config.hardware.gpus_per_worker > 0 and torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device("cpu")
+
+
+def build_loader(config: ExperimentConfig, tokenizer: Any) -> DatasetLoader:
+    """The data of this worker."""
+    data, training = config.data, config.training
+    return DatasetLoader(
+        TaskSpec.of(config.data.dataset, data.spec),
+        tokenizer,
+        max_length=data.max_length,
+        train_rows=data.train_rows,
+        eval_rows=data.eval_rows,
+        seed=training.seed,
+        batch_size=training.batch_size,
+        micro_batch_size=config.micro_batch_size,
+        eval_batch_size=config.evaluation.batch_size,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        cache_dir=data.cache_path,
+    )
+
+
+def batches_on(
+    loader: DatasetLoader, device: torch.device, start_step: int
+) -> Iterator[Sequence[Mapping[str, Tensor]]]:
+    """Training batches from a step on, moved to the device."""
+    for batch in loader.train_batches(start_step):
+        yield [to_device(micro_batch, device) for micro_batch in batch]
+
+
+def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """A batch on a device."""
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def load_task_model(config: ExperimentConfig) -> LoadedModel:
+    """The pretrained model with a head for the task."""
+    model = config.model
+    return load_model(
+        model.path,
+        num_labels=config.data.spec.num_labels,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        dropout=model.dropout,
+    )
+
+
+def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
+    """Freeze and inject as the arm says; returns the structure with its ranks."""
+    switches = config.switches
+    if switches.train_all_weights:
+        loaded.model.requires_grad_(True)
+        return loaded.structure
+    roles: set[str] = set(config.model.adapter.mha_components)
+    if switches.ffn_adapters and config.model.adapter.apply_to_ffn:
+        roles |= set(config.model.adapter.ffn_components)
+    sites = loaded.model_map.sites(frozenset(roles))
+    ranks = dict.fromkeys(sites, config.training.initial_rank)
+    freeze_all_but(loaded.model, loaded.model_map.spec.head)
+    inject_adapters(
+        loaded.model, loaded.model_map, ranks=ranks, scaling=config.training.scaling_factor
+    )
+    return loaded.structure.with_ranks(ranks)
+
+
+def phase_of(plan: TrainingPlan, step: int) -> str:
+    """Name of the phase that a finished step belongs to."""
+    prune = plan.prune
+    if not prune.event_steps or step < prune.event_steps[0] - prune.window:
+        return "first"
+    if step <= prune.event_steps[-1]:
+        return "pruning"
+    return "distilling" if step <= plan.distill_stop else "after_last_event"
+
+
+def engine_factory(
+    config: ExperimentConfig, loaded: LoadedModel, device: torch.device
+) -> EngineFactory:
+    """Wraps modules in the engine that the configuration names."""
+    training, hardware = config.training, config.hardware
+    multipliers = {}
+    if training.head_learning_rate is not None:
+        ratio = training.head_learning_rate / training.learning_rate
+        multipliers = {f"{STUDENT}{head}.*": ratio for head in loaded.model_map.spec.head}
+    settings = OptimizerSettings(
+        weight_decay=training.weight_decay,
+        betas=training.betas,
+        eps=training.eps,
+        max_grad_norm=training.max_grad_norm,
+        rate_multipliers=multipliers,
+    )
+    num_micro_batches = training.batch_size // (hardware.num_workers * config.micro_batch_size)
+    options: dict[str, Any] = {
+        "settings": settings,
+        "device": device,
+        "precision": hardware.precision,
+        "accumulation_steps": num_micro_batches,
+    }
+
+    def make_engine(module: nn.Module, snapshot: OptimizerSnapshot | None) -> Engine:
+        if hardware.engine == "torch":
+            return TorchEngine(module, snapshot, **options)
+        # Importing deepspeed takes seconds: only when it is asked for.
+        from apt_core.trainer.deepspeed_engine import DeepSpeedEngine
+
+        return DeepSpeedEngine(module, snapshot, zero_stage=hardware.zero_stage, **options)
+
+    return make_engine
+
+
+def build_reporter(
+    config: ExperimentConfig,
+    loaded: LoadedModel,
+    tokenizer: Any,
+    loader: DatasetLoader,
+    *,
+    device: torch.device,
+    run_dir: Path,
+    run_id: str,
+    command: str,
+) -> Reporter:
+    """Who scores and sums up."""
+    evaluation = config.evaluation
+    batch_sizes = evaluation.inference_batch_size if evaluation.measure_efficiency else ()
+    return Reporter(
+        Evaluator(partial(_eval_batches_on, loader, device), config.metric_name),
+        facts=_facts(config, run_id, command),
+        hf_config=loaded.config,
+        tokenizer=tokenizer,
+        sample_batches=loader.sample_batches,
+        mean_length=loader.mean_eval_length,
+        inference=InferenceSettings(
+            batch_sizes, evaluation.latency_warmup, evaluation.latency_repeats
+        ),
+        run_dir=run_dir,
+    )
+
+
+def _eval_batches_on(
+    loader: DatasetLoader, device: torch.device
+) -> Iterator[tuple[Mapping[str, Tensor], int]]:
+    for batch, num_rows in loader.eval_batches():
+        yield to_device(batch, device), num_rows
+
+
+def _facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:
+    return RunFacts(
+        run_id=run_id,
+        name=config.name,
+        arm=config.arm,
+        ablation=config.ablation,
+        model=config.model.model_type,
+        dataset=config.data.dataset,
+        seed=config.training.seed,
+        target_sparsity=config.pruning.target_sparsity if config.switches.prune else 0.0,
+        command=command,
+        environment=_environment(config),
+    )
+
+
+def _environment(config: ExperimentConfig) -> dict[str, Any]:
+    hardware = config.hardware
+    on_gpu = hardware.gpus_per_worker > 0 and torch.cuda.is_available()
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "cpu_count": os.cpu_count(),
+        "num_threads": torch.get_num_threads(),
+        "precision": hardware.precision,
+        "engine": hardware.engine,
+        "zero_stage": hardware.zero_stage if hardware.engine == "deepspeed" else None,
+        "num_workers": hardware.num_workers,
+    }

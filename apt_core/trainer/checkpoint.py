@@ -1,0 +1,256 @@
+"""Checkpoints: everything that the rest of a run depends on, atomic, hashed, structure first."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from apt_core.errors import CheckpointError
+from apt_core.models.structure import Structure
+from apt_core.models.trained_modules import TrainedModules
+from apt_core.pruner.masks import BlockMasks
+from apt_core.trainer import distributed
+from apt_core.trainer.engine import OptimizerSnapshot
+from apt_core.trainer.loop import APTrainer
+from apt_core.trainer.rng import load_rng_state, rng_state
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+Reshape = Callable[[TrainedModules, Structure, Structure | None], None]
+
+
+class Checkpointer:
+    """Commits checkpoints to a folder and restores the newest whole one.
+
+    A checkpoint is a folder ``step-N`` that appears by one rename, after every file in it has been
+    written and hashed. Restoring builds the pruned shapes from the manifest before any weight is
+    read. It is exact: a resumed run continues bit for bit on a CPU.
+
+    Args:
+        folder: where checkpoints live.
+        run_id: the run they belong to; others are refused.
+        reshape: gives fresh modules the structure of student and (or None) teacher.
+        keep: how many to keep.
+    """
+
+    def __init__(self, folder: Path, *, run_id: str, reshape: Reshape, keep: int) -> None:
+        self.folder = folder
+        self.run_id = run_id
+        self.reshape = reshape
+        self.keep = keep
+
+    def save(self, trainer: APTrainer) -> Path:
+        """Commit a checkpoint; collective.
+
+        Args:
+            trainer: whose state to keep.
+
+        Returns:
+            The committed folder.
+        """
+        assert trainer.engine is not None
+        state = trainer.state
+        target = self.folder / f"step-{state.step:08d}"
+        partial = self.folder / f"partial-{state.step:08d}"
+        if distributed.rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        distributed.barrier()
+        _write_tensors(partial / f"rng-{distributed.rank()}.safetensors", rng_state())
+        weights = trainer.engine.full_state()
+        snapshot = trainer.engine.harvest()
+        distributed.barrier()
+        if distributed.rank() == 0:
+            shared = set(trainer.modules.shared_with_teacher())
+            weights = {
+                n: t
+                for n, t in weights.items()
+                if n.removeprefix("teacher.") not in shared or not n.startswith("teacher.")
+            }
+            _write_tensors(partial / "weights.safetensors", weights)
+            _write_tensors(partial / "optimizer.safetensors", _flatten(snapshot))
+            _write_tensors(partial / "salience.safetensors", _decision_state(trainer))
+            self._write_manifest(partial, trainer, snapshot)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+            self._drop_old()
+        distributed.barrier()
+        trainer.callbacks.on_checkpoint(state, target)
+        return target
+
+    def _write_manifest(
+        self, folder: Path, trainer: APTrainer, snapshot: OptimizerSnapshot
+    ) -> None:
+        files = sorted(p.name for p in folder.iterdir())
+        manifest = {
+            "format": FORMAT,
+            "run_id": self.run_id,
+            "structure": trainer.state.structure.to_json(),
+            "teacher_structure": (
+                trainer.state.teacher_structure.to_json()
+                if trainer.state.teacher_structure is not None
+                else None
+            ),
+            "state": trainer.state.to_json(),
+            "optimizer_steps": dict(snapshot.steps),
+            "loss_scaler": dict(snapshot.loss_scaler),
+            "files": {name: _sha256(folder / name) for name in files},
+        }
+        path = folder / MANIFEST
+        with path.open("w", encoding="utf-8") as file:
+            json.dump(manifest, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _drop_old(self) -> None:
+        for old in sorted(self.folder.glob("step-*"))[: -self.keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def restore_latest(self, trainer: APTrainer) -> None:
+        """Bring a fresh trainer to the newest checkpoint; does nothing when there is none.
+
+        Args:
+            trainer: fresh; its modules have the unpruned shape.
+
+        Raises:
+            CheckpointError: there are checkpoints, but not one is whole.
+        """
+        found = self._newest_whole()
+        if found is None:
+            return
+        folder, manifest = found
+        logger.info("resuming from %s", folder)
+        state = trainer.state
+        structure = Structure.from_json(manifest["structure"])
+        teacher = manifest["teacher_structure"]
+        state.teacher_structure = None if teacher is None else Structure.from_json(teacher)
+        self.reshape(trainer.modules, structure, state.teacher_structure)
+        state.structure = structure
+        state.load_json(manifest["state"])
+        _load_weights(trainer.modules, load_file(folder / "weights.safetensors"))
+        snapshot = _unflatten(load_file(folder / "optimizer.safetensors"), manifest)
+        if trainer.salience is not None:
+            trainer.salience.structure = structure
+        _load_decision_state(trainer, load_file(folder / "salience.safetensors"))
+        trainer.distiller.restore(structure)
+        trainer.engine = trainer.make_engine(trainer.modules, snapshot)
+        rng = folder / f"rng-{distributed.rank()}.safetensors"
+        if rng.is_file():
+            load_rng_state(load_file(rng))
+
+    def _newest_whole(self) -> tuple[Path, Mapping[str, Any]] | None:
+        candidates = sorted(self.folder.glob("step-*"), reverse=True)
+        problems = []
+        for folder in candidates:
+            try:
+                return folder, read_manifest(folder, self.run_id)
+            except CheckpointError as error:
+                logger.warning("skipping a checkpoint: %s", error)
+                problems.append(str(error))
+        if problems:
+            raise CheckpointError(
+                "no checkpoint of this run is whole; remove the folder to start anew:\n"
+                + "\n".join(problems)
+            )
+        return None
+
+
+def read_manifest(folder: Path, run_id: str) -> Mapping[str, Any]:
+    """The manifest of a checkpoint whose files have all been checked.
+
+    Args:
+        folder: a checkpoint.
+        run_id: the run that it must belong to.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        CheckpointError: it is torn, altered, foreign or of another format.
+    """
+    try:
+        manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{folder}: no readable {MANIFEST}: {error}") from error
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(f"{folder}: format {manifest['format']}, expected {FORMAT}")
+    if manifest["run_id"] != run_id:
+        raise CheckpointError(f"{folder}: belongs to run {manifest['run_id']}, not to {run_id}")
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or _sha256(path) != digest:
+            raise CheckpointError(f"{path}: missing or altered")
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    save_file(own, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _flatten(snapshot: OptimizerSnapshot) -> dict[str, Tensor]:
+    groups = {
+        "masters": snapshot.masters,
+        "exp_avg": snapshot.exp_avg,
+        "exp_avg_sq": snapshot.exp_avg_sq,
+    }
+    return {f"{group}/{n}": t for group, tensors in groups.items() for n, t in tensors.items()}
+
+
+def _unflatten(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> OptimizerSnapshot:
+    groups: dict[str, dict[str, Tensor]] = {"masters": {}, "exp_avg": {}, "exp_avg_sq": {}}
+    for key, tensor in tensors.items():
+        group, _, name = key.partition("/")
+        groups[group][name] = tensor
+    return OptimizerSnapshot(
+        **groups, steps=manifest["optimizer_steps"], loss_scaler=manifest["loss_scaler"]
+    )
+
+
+def _decision_state(trainer: APTrainer) -> dict[str, Tensor]:
+    """Salience averages and masks."""
+    tensors: dict[str, Tensor] = {}
+    if trainer.salience is not None:
+        tensors |= {f"salience/{k}": v for k, v in trainer.salience.state().items()}
+    if trainer.controller.masks is not None:
+        tensors |= {f"masks/{k}": v for k, v in trainer.controller.masks.state().items()}
+    return tensors
+
+
+def _load_decision_state(trainer: APTrainer, tensors: Mapping[str, Tensor]) -> None:
+    parts: dict[str, dict[str, Tensor]] = {"salience": {}, "masks": {}}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition("/")
+        parts[part][name] = tensor
+    if trainer.salience is not None:
+        trainer.salience.load_state(parts["salience"])
+    if parts["masks"]:
+        masks = BlockMasks(trainer.state.structure)
+        masks.load_state(parts["masks"])
+        trainer.controller.restore_masks(masks, trainer.modules)
+
+
+def _load_weights(modules: TrainedModules, weights: Mapping[str, Tensor]) -> None:
+    shared = {f"teacher.{name}" for name in modules.shared_with_teacher()}
+    missing, unexpected = modules.load_state_dict(dict(weights), strict=False)
+    lost = set(missing) - shared
+    if lost or unexpected:
+        raise CheckpointError(
+            f"weights do not fit the structure: missing {sorted(lost)}, not expected {unexpected}"
+        )

@@ -1,0 +1,272 @@
+"""Decides, once per step, whether the model changes; and carries the decision out."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from apt_core.distiller.projection import slice_projection
+from apt_core.distiller.self_distiller import SelfDistiller
+from apt_core.errors import DecisionMismatchError
+from apt_core.models.arch import ModelMap
+from apt_core.models.structure import Structure
+from apt_core.models.surgery_record import KeptBlocks, Surgery, combine, nothing_done
+from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.masks import BlockMasks, apply_masks
+from apt_core.pruner.policy import AdaptivePruner, PrunePlan
+from apt_core.pruner.schedule import SparsityScheduler
+from apt_core.pruner.surgery import prune_model
+from apt_core.salience.collector import Salience
+from apt_core.trainer.distributed import all_gather_flat
+from apt_core.trainer.state import TrainerState
+from apt_core.tuner.grow import grow_adapters
+from apt_core.tuner.policy import AdaptiveTuner, RankPlan
+
+ReadSalience = Callable[[], Salience | None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens after this step: a frozen plan, the same on every worker."""
+
+    mask: PrunePlan | None = None
+    """Move the masks one step toward these blocks; shapes stay."""
+    prune: PrunePlan | None = None
+    tune: RankPlan | None = None
+    take_teacher: bool = False
+    drop_teacher: bool = False
+
+    @property
+    def changes_shape(self) -> bool:
+        """Whether the engine has to be rebuilt."""
+        return (
+            self.prune is not None
+            or self.tune is not None
+            or self.take_teacher
+            or self.drop_teacher
+        )
+
+    def digest(self) -> str:
+        """A short hash of everything decided: workers compare it before they operate."""
+        text = repr((self.take_teacher, self.drop_teacher))
+        for plan in (self.mask, self.prune):
+            text += "" if plan is None else _kept_text(plan.kept)
+        text += "" if self.tune is None else repr(sorted(self.tune.ranks.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _kept_text(kept: KeptBlocks) -> str:
+    units = {name: indices.tolist() for name, indices in sorted(kept.units.items())}
+    return repr((units, kept.hidden.tolist()))
+
+
+class Controller(Protocol):
+    """What the loop asks after every step."""
+
+    def needs_salience(self, step: int) -> bool:
+        """Whether the step after `step` must be recorded."""
+        ...
+
+    def decide(self, state: TrainerState, read_salience: ReadSalience) -> Decision:
+        """What to do now; pure."""
+        ...
+
+    def apply(self, decision: Decision, modules: TrainedModules, state: TrainerState) -> Surgery:
+        """Carry out the changes of shape on plain modules."""
+        ...
+
+    def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
+        """Carry out the change of masks."""
+        ...
+
+    def restore_masks(self, masks: BlockMasks, modules: TrainedModules) -> None:
+        """Continue an open window with these masks."""
+        ...
+
+    masks: BlockMasks | None
+
+
+class FixedController:
+    """The controller of arms whose model never changes shape."""
+
+    masks: BlockMasks | None = None
+
+    def needs_salience(self, step: int) -> bool:
+        """Never."""
+        return False
+
+    def decide(self, state: TrainerState, read_salience: ReadSalience) -> Decision:
+        """Nothing to do."""
+        return Decision()
+
+    def apply(self, decision: Decision, modules: TrainedModules, state: TrainerState) -> Surgery:
+        """Nothing to carry out."""
+        return nothing_done(state.structure)
+
+    def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
+        """Nothing to move."""
+
+    def restore_masks(self, masks: BlockMasks, modules: TrainedModules) -> None:
+        """There never are any."""
+
+
+class APTController:
+    """APT's order of events: snapshot the teacher, decay masks, cut, grow, drop the teacher.
+
+    Any of the three parts may be None: that is what the ablations are.
+
+    Args:
+        model_map: where the student's parts are.
+        scheduler: when events happen; its densities are all 1 without pruning.
+        pruner: A_P, adaptive pruning.
+        tuner: A_T, adaptive rank growth.
+        distiller: D_S, self-distillation.
+        teacher_step: step at which the teacher is taken: when the first window opens, so that it is
+            tuned, dense and unmasked.
+        distill_stop: step at which the teacher is dropped.
+        init_std: standard deviation of new adapter rows; None: 1 / sqrt(3 * in_features).
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self,
+        model_map: ModelMap,
+        scheduler: SparsityScheduler,
+        *,
+        pruner: AdaptivePruner | None,
+        tuner: AdaptiveTuner | None,
+        distiller: SelfDistiller | None,
+        teacher_step: int,
+        distill_stop: int,
+        init_std: float | None,
+        seed: int,
+    ) -> None:
+        self.model_map = model_map
+        self.scheduler = scheduler
+        self.pruner = pruner
+        self.tuner = tuner
+        self.distiller = distiller
+        self.teacher_step = teacher_step
+        self.distill_stop = distill_stop
+        self.init_std = init_std
+        self.seed = seed
+        self.masks: BlockMasks | None = None
+
+    def needs_salience(self, step: int) -> bool:
+        """From the start of the pruning phase to its last event."""
+        is_used = self.pruner is not None or self.tuner is not None
+        return is_used and self.scheduler.start <= step < self.scheduler.event_steps[-1]
+
+    def decide(self, state: TrainerState, read_salience: ReadSalience) -> Decision:
+        """What to do after ``state.step`` steps.
+
+        Args:
+            state: the run's state; read only.
+            read_salience: gives the running salience; called only when it is needed.
+
+        Returns:
+            The decision.
+
+        Raises:
+            DecisionMismatchError: the workers decided differently.
+        """
+        step = state.step
+        is_event = self.scheduler.is_event(step)
+        prune = mask = tune = None
+        if self.pruner is not None and self.scheduler.in_window(step):
+            plan = self.pruner.plan(step, state.structure, _present(read_salience).blocks)
+            prune, mask = (plan, None) if is_event else (None, plan)
+        if self.tuner is not None and is_event:
+            structure = state.structure if prune is None else prune.structure
+            event_index = self.scheduler.event_steps.index(step) + 1
+            tune = self.tuner.plan(event_index, structure, _present(read_salience).adapters)
+        decision = Decision(
+            mask=mask,
+            prune=prune,
+            tune=tune,
+            take_teacher=self._takes_teacher(state),
+            drop_teacher=state.has_teacher and step == self.distill_stop,
+        )
+        if decision != Decision() and not _agree(decision.digest()):
+            raise DecisionMismatchError(
+                f"step {step}: the workers decided differently; this is a bug, please report it"
+            )
+        return decision
+
+    def _takes_teacher(self, state: TrainerState) -> bool:
+        is_due = self.distiller is not None and not state.has_teacher
+        return is_due and state.step == self.teacher_step
+
+    def apply(self, decision: Decision, modules: TrainedModules, state: TrainerState) -> Surgery:
+        """Carry out the changes of shape.
+
+        Args:
+            decision: what to do.
+            modules: plain modules with full parameters, changed in place.
+            state: the run's state; read only.
+
+        Returns:
+            One record of all that was done.
+        """
+        surgery = nothing_done(state.structure)
+        if decision.drop_teacher and self.distiller is not None:
+            surgery = combine(surgery, self.distiller.drop_teacher(modules))
+        if decision.take_teacher and self.distiller is not None:
+            surgery = combine(surgery, self.distiller.take_teacher(modules))
+        if decision.prune is not None:
+            apply_masks(modules.student, self.model_map, None)
+            self.masks = None
+            surgery = combine(surgery, self._prune(decision.prune, modules, state.structure))
+        if decision.tune is not None:
+            surgery = combine(
+                surgery,
+                grow_adapters(
+                    modules.student,
+                    surgery.structure_after,
+                    decision.tune.ranks,
+                    init_std=self.init_std,
+                    seed=self.seed * 1_000_003 + state.step,
+                    prefix=STUDENT,
+                ),
+            )
+        return surgery
+
+    def _prune(self, plan: PrunePlan, modules: TrainedModules, structure: Structure) -> Surgery:
+        surgery = prune_model(modules.student, self.model_map, structure, plan.kept, prefix=STUDENT)
+        if modules.projection is None:
+            return surgery
+        return combine(surgery, slice_projection(modules.projection, surgery))
+
+    def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
+        """Move the masks of an open window one step.
+
+        Args:
+            decision: its `mask` plan says where to.
+            modules: the trained modules; only mask buffers change.
+            structure: the student's present structure.
+        """
+        if decision.mask is None or self.pruner is None:
+            return
+        if self.masks is None:
+            self.masks = BlockMasks(structure)
+        self.masks.step_toward(decision.mask.kept, self.pruner.mask_step)
+        apply_masks(modules.student, self.model_map, self.masks)
+
+    def restore_masks(self, masks: BlockMasks, modules: TrainedModules) -> None:
+        """Continue an open window with these masks."""
+        self.masks = masks
+        apply_masks(modules.student, self.model_map, masks)
+
+
+def _present(read_salience: ReadSalience) -> Salience:
+    salience = read_salience()
+    assert salience is not None, "an event was due before any salience was recorded"
+    return salience
+
+
+def _agree(digest: str) -> bool:
+    """Whether all workers hold the same digest."""
+    number = torch.tensor([int(digest[:15], 16)])
+    return bool((all_gather_flat(number) == number).all())

@@ -1,0 +1,259 @@
+"""The one training loop. Every arm runs through it; arms differ in their collaborators only."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from apt_core.distiller.self_distiller import Loss
+from apt_core.errors import TrainingError
+from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib
+from apt_core.models.trained_modules import TrainedModules
+from apt_core.report import EvalPoint, RunReport
+from apt_core.salience.collector import Salience, SalienceCollector
+from apt_core.trainer.callbacks import Callback
+from apt_core.trainer.collaborators import Checkpoints, Distiller, Evaluation
+from apt_core.trainer.controller import Controller, Decision
+from apt_core.trainer.engine import Engine, EngineFactory, StepOutcome
+from apt_core.trainer.measure import shape_metrics, surgery_entry
+from apt_core.trainer.state import TrainerState
+
+MAX_STEP_TIMES = 500
+MAX_OVERFLOWS_IN_A_ROW = 50
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often things happen, in steps."""
+
+    eval_every: int
+    save_every: int
+    log_every: int
+
+
+class APTrainer:
+    """Train one model with APT: distil, measure salience, decide, operate, repeat (Algorithm 1).
+
+    Args:
+        modules: student (and, after a restore, teacher).
+        state: where the run is.
+        batches: from a step, an endless iterator over batches, each a list of micro-batches.
+        make_engine: wraps modules; called again after every surgery.
+        salience: None in arms that never decide.
+        controller: decides and operates.
+        distiller: gives the loss.
+        evaluator: scores.
+        checkpointer: commits and restores.
+        callbacks: watch.
+        learning_rate: step -> learning rate; a pure function, so no rebuild can detach it.
+        phase: step -> name of the phase, for step times.
+        cadence: how often to evaluate, save and log.
+        reset_optimizer: drop the moments at every surgery instead of carrying them.
+    """
+
+    def __init__(
+        self,
+        *,
+        modules: TrainedModules,
+        state: TrainerState,
+        batches: Callable[[int], Iterator[Sequence[Mapping[str, Tensor]]]],
+        make_engine: EngineFactory,
+        salience: SalienceCollector | None,
+        controller: Controller,
+        distiller: Distiller,
+        evaluator: Evaluation["APTrainer"],
+        checkpointer: Checkpoints["APTrainer"],
+        callbacks: Callback,
+        learning_rate: Callable[[int], float],
+        phase: Callable[[int], str],
+        cadence: Cadence,
+        reset_optimizer: bool,
+    ) -> None:
+        self.state = state
+        self.batches = batches
+        self.make_engine = make_engine
+        self.salience = salience
+        self.controller = controller
+        self.distiller = distiller
+        self.evaluator = evaluator
+        self.checkpointer = checkpointer
+        self.callbacks = callbacks
+        self.learning_rate = learning_rate
+        self.phase = phase
+        self.cadence = cadence
+        self.reset_optimizer = reset_optimizer
+        self.modules = modules
+        self.engine: Engine | None = None
+        self._overflows = 0
+
+    def train(self) -> RunReport:
+        """Run from the last checkpoint to the last step and return what the run measured."""
+        self.checkpointer.restore_latest(self)
+        if self.engine is None:
+            self._count_trainable()
+            self.engine = self.make_engine(self.modules, None)
+        self.callbacks.on_train_start(self.state)
+        try:
+            self._run(self.engine)
+        except BaseException as error:
+            self.callbacks.on_error(self.state, error)
+            raise
+        report = self.evaluator.report(self)
+        self.callbacks.on_train_end(self.state, report)
+        return report
+
+    def _run(self, engine: Engine) -> None:
+        state = self.state
+        batches = self.batches(state.step)
+        while state.step < state.total_steps:
+            started = time.perf_counter()
+            metrics = self.train_step(engine, next(batches))
+            state.step += 1
+            decision = self.controller.decide(state, self._read_salience)
+            if decision.changes_shape:
+                engine = self.operate(engine, decision)
+            self.controller.move_masks(decision, self.modules, state.structure)
+            self._count_time(time.perf_counter() - started, is_surgery=decision.changes_shape)
+
+            if self._is_due(self.cadence.eval_every):
+                metrics |= self._evaluate(engine)
+            elif not self._is_due(self.cadence.log_every) and not decision.changes_shape:
+                metrics = {}
+            self.callbacks.on_step_end(state, self._with_state(metrics) if metrics else {})
+            if self._is_due(self.cadence.save_every):
+                self.checkpointer.save(self)
+
+    def train_step(self, engine: Engine, batch: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+        """One optimizer step. Salience reads this step's gradients, so it precedes the update.
+
+        Args:
+            engine: the live engine.
+            batch: micro-batches of this worker.
+
+        Returns:
+            Metrics of the step.
+        """
+        self.modules.train()
+        recorder = self.salience if self.controller.needs_salience(self.state.step) else None
+        losses = [self._micro_step(engine, micro_batch, recorder) for micro_batch in batch]
+        measured = None
+        if recorder is not None:
+            measured = recorder.measure(engine.full_parameters, engine.gradient_scale)
+        learning_rate = self.learning_rate(self.state.step)
+        outcome = engine.step(learning_rate)
+        if recorder is not None and measured is not None and not outcome.overflowed:
+            recorder.commit(measured)
+        self._watch_overflow(outcome)
+        return _step_metrics(losses, outcome, learning_rate)
+
+    def _micro_step(
+        self, engine: Engine, batch: Mapping[str, Tensor], recorder: SalienceCollector | None
+    ) -> Loss:
+        if recorder is None:
+            loss: Loss = engine(self.distiller.loss, batch, self.state.step)
+            engine.backward(loss.total)
+            return loss
+        with recorder.recording(batch["attention_mask"]):
+            loss = engine(self.distiller.loss, batch, self.state.step)
+            engine.backward(loss.total)
+        return loss
+
+    def operate(self, engine: Engine, decision: Decision) -> Engine:
+        """Change the model's shape, then rebuild everything that held on to the old one.
+
+        Args:
+            engine: the engine of the old shape; it is destroyed.
+            decision: what to do.
+
+        Returns:
+            The engine of the new shape.
+        """
+        started = time.perf_counter()
+        snapshot = engine.harvest()
+        engine.release()
+        surgery = self.controller.apply(decision, self.modules, self.state)
+        if self.salience is not None:
+            self.salience.remap(surgery)
+        self.distiller.remap(surgery)
+        if surgery.teacher_changed:
+            has_teacher = self.modules.teacher is not None
+            self.state.teacher_structure = surgery.structure_before if has_teacher else None
+        self.state.structure = surgery.structure_after
+        self._count_trainable()
+        self.engine = self.make_engine(
+            self.modules, snapshot.after(surgery, reset=self.reset_optimizer)
+        )
+        seconds = time.perf_counter() - started
+        self.state.surgeries.append(surgery_entry(self.state, surgery, seconds))
+        self.callbacks.on_surgery(self.state, surgery)
+        return self.engine
+
+    def _evaluate(self, engine: Engine) -> dict[str, float]:
+        started = time.perf_counter()
+        metrics = self.evaluator.evaluate(engine)
+        self.state.eval_time_s += time.perf_counter() - started
+        self.state.history.append(
+            EvalPoint(
+                step=self.state.step,
+                train_time_s=self.state.train_time_s,
+                eval_time_s=self.state.eval_time_s,
+                metric=metrics["eval/metric"],
+                sparsity=self.state.sparsity,
+            )
+        )
+        return metrics
+
+    def _read_salience(self) -> Salience | None:
+        return None if self.salience is None else self.salience.snapshot()
+
+    def _count_trainable(self) -> None:
+        """Counted on plain modules: an engine may partition parameters."""
+        count = sum(p.numel() for p in self.modules.parameters() if p.requires_grad)
+        self.state.num_trainable_params_peak = max(self.state.num_trainable_params_peak, count)
+
+    def _is_due(self, every: int) -> bool:
+        return self.state.step % every == 0 or self.state.step == self.state.total_steps
+
+    def _count_time(self, seconds: float, *, is_surgery: bool) -> None:
+        self.state.train_time_s += seconds
+        times = self.state.step_times.setdefault(self.phase(self.state.step), [])
+        if not is_surgery and len(times) < MAX_STEP_TIMES:
+            times.append(seconds)
+
+    def _with_state(self, metrics: dict[str, float]) -> dict[str, float]:
+        peak = peak_memory_gib()
+        self.state.peak_memory_gib = max(self.state.peak_memory_gib, peak)
+        return {
+            **metrics,
+            **shape_metrics(self.state),
+            "memory/current_gib": current_memory_gib(),
+            "memory/peak_gib": peak,
+            "time/train_s": self.state.train_time_s,
+            "time/eval_s": self.state.eval_time_s,
+        }
+
+    def _watch_overflow(self, outcome: StepOutcome) -> None:
+        self._overflows = self._overflows + 1 if outcome.overflowed else 0
+        if self._overflows > MAX_OVERFLOWS_IN_A_ROW:
+            raise TrainingError(
+                f"step {self.state.step}: {self._overflows} steps in a row had gradients with inf "
+                "or nan; lower training.learning_rate or set hardware.precision to bf16"
+            )
+
+
+def _step_metrics(
+    losses: Sequence[Loss], outcome: StepOutcome, learning_rate: float
+) -> dict[str, float]:
+    def mean(values: Sequence[Tensor]) -> float:
+        return sum(float(value.detach()) for value in values) / len(values)
+
+    return {
+        "train/loss": mean([loss.total for loss in losses]),
+        "train/loss_task": mean([loss.task for loss in losses]),
+        "train/loss_distill": mean([loss.distill for loss in losses]),
+        "train/mu": losses[0].mu,
+        "train/learning_rate": learning_rate,
+        "train/grad_norm": outcome.grad_norm,
+        "train/loss_scale": outcome.loss_scale,
+    }

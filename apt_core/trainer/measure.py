@@ -1,0 +1,60 @@
+"""Turn a run's state into the numbers that are logged."""
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from apt_core.models.structure import Structure
+from apt_core.models.surgery_record import Surgery
+from apt_core.trainer.state import TrainerState
+
+
+def shape_metrics(state: TrainerState) -> dict[str, float]:
+    """Sparsity, density, hidden size, heads, neurons and ranks as metrics."""
+    structure = state.structure
+    ranks = list(structure.ranks.values())
+    return {
+        "model/sparsity": state.sparsity,
+        "model/density": 1.0 - state.sparsity,
+        "model/hidden_size": structure.hidden_size,
+        "model/num_heads": sum(s.num_units for s in structure.of_kind("attention")),
+        "model/num_neurons": sum(s.num_units for s in structure.of_kind("ffn")),
+        "model/rank_mean": statistics.fmean(ranks) if ranks else 0.0,
+        "model/adapter_params": _adapter_params(structure),
+    }
+
+
+def _adapter_params(structure: Structure) -> int:
+    """Adapter parameters; a site's sub-block is found by its layer, which both names begin with."""
+    total = 0
+    for site, rank in structure.ranks.items():
+        owner = max(structure.sub_blocks, key=lambda s: (_shared(s.name, site), s.kind))
+        total += rank * (structure.hidden_size + owner.num_units * owner.unit_width)
+    return total
+
+
+def _shared(a: str, b: str) -> int:
+    return sum(1 for x, y in zip(a.split("."), b.split("."), strict=False) if x == y)
+
+
+def surgery_entry(state: TrainerState, surgery: Surgery, seconds: float) -> Mapping[str, Any]:
+    """One line of a run's history of surgeries, JSON-able."""
+    after = surgery.structure_after
+    return {
+        "step": state.step,
+        "seconds": seconds,
+        "sparsity": state.sparsity,
+        "hidden_size": after.hidden_size,
+        "heads": [s.num_units for s in after.of_kind("attention")],
+        "neurons": [s.num_units for s in after.of_kind("ffn")],
+        "ranks": dict(after.ranks),
+        "pruned": surgery.kept is not None,
+        "grown": len(surgery.rank_changes),
+        "teacher_changed": surgery.teacher_changed,
+        "has_teacher": state.has_teacher,
+    }
+
+
+def median_step_times(state: TrainerState) -> dict[str, float]:
+    """Median seconds of a step by phase."""
+    return {phase: statistics.median(times) for phase, times in state.step_times.items() if times}

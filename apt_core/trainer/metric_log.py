@@ -1,0 +1,111 @@
+"""A run's own record: ``metrics.jsonl``, one line per logged step, durable and resumable."""
+
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from apt_core.report import StepMetrics
+from apt_core.trainer.callbacks import Callback, Metrics
+from apt_core.trainer.state import TrainerState
+
+
+class MetricLog(Callback):
+    """Appends every logged step to a file.
+
+    Trackers read it from there, so they never slow training.
+
+    Args:
+        path: the file; made when training starts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer: JsonlWriter | None = None
+
+    def on_train_start(self, state: TrainerState) -> None:
+        """Drop what an interrupted run logged after the checkpoint that we resume from."""
+        self._writer = JsonlWriter(self.path)
+        self._writer.truncate_after(state.step)
+
+    def on_step_end(self, state: TrainerState, metrics: Metrics) -> None:
+        """Append one line; steps without metrics leave none."""
+        if metrics and self._writer is not None:
+            line = StepMetrics(state.step, time.time_ns() // 1_000_000, metrics)
+            self._writer.write(line)
+
+
+class JsonlWriter:
+    """Append `StepMetrics` to a file; every line is handed to the operating system at once.
+
+    Half a line that a killed process left at the end is removed when the file is opened.
+
+    Args:
+        path: The file; created with its folder if there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, metrics: StepMetrics) -> None:
+        """Append one line. It survives a kill of this process as soon as this returns."""
+        self._file.write(json.dumps(metrics.to_json()) + "\n")
+        self._file.flush()
+
+    def truncate_after(self, step: int) -> int:
+        """Drop the lines of steps after `step`, atomically; the resumed run will write them again.
+
+        Args:
+            step: The last step that stays.
+
+        Returns:
+            How many lines were dropped.
+        """
+        lines = self._path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if _is_at_most(line, step)]
+        if len(kept) == len(lines):
+            return 0
+        self._file.close()
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        temporary.write_bytes(b"".join(kept))
+        os.replace(temporary, self._path)
+        self._file = self._path.open("a", encoding="utf-8")
+        return len(lines) - len(kept)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """The writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+def _is_at_most(line: bytes, step: int) -> bool:
+    try:
+        return bool(line.endswith(b"\n") and json.loads(line)["step"] <= step)
+    except (ValueError, KeyError):
+        return False
+
+
+def _drop_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)

@@ -1,0 +1,203 @@
+"""Closes a run: final score, merged export, efficiency, and the run's report."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from apt_core.evaluator.efficiency import macs_per_sample, measure_inference, merged_copy
+from apt_core.evaluator.evaluator import Evaluator
+from apt_core.models.export import export_model
+from apt_core.models.loading import build_model
+from apt_core.report import Efficiency, InferencePoint, RunReport
+from apt_core.trainer import distributed
+from apt_core.trainer.engine import Engine
+from apt_core.trainer.loop import APTrainer
+from apt_core.trainer.measure import median_step_times
+from apt_core.trainer.state import TrainerState
+
+logger = logging.getLogger(__name__)
+SPARSITY_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a report says about a run besides its measurements."""
+
+    run_id: str
+    name: str
+    arm: str
+    ablation: str
+    model: str
+    dataset: str
+    seed: int
+    target_sparsity: float
+    command: str
+    environment: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How inference is measured; no batch sizes: not at all."""
+
+    batch_sizes: tuple[int, ...]
+    warmup: int
+    repeats: int
+
+
+class Reporter:
+    """Scores during training and sums up at the end.
+
+    Args:
+        evaluator: scores the student.
+        facts: what identifies the run.
+        hf_config: the Hugging Face configuration of the unpruned model.
+        tokenizer: exported beside the model.
+        sample_batches: batch size -> real batches for timing.
+        mean_length: mean number of tokens in the evaluation split.
+        inference: how to measure.
+        run_dir: where ``export/`` and ``result.json`` go.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        *,
+        facts: RunFacts,
+        hf_config: Any,
+        tokenizer: Any,
+        sample_batches: Callable[[int], Sequence[Mapping[str, Tensor]]],
+        mean_length: float,
+        inference: InferenceSettings,
+        run_dir: Path,
+    ) -> None:
+        self.evaluator = evaluator
+        self.facts = facts
+        self.hf_config = hf_config
+        self.tokenizer = tokenizer
+        self.sample_batches = sample_batches
+        self.mean_length = mean_length
+        self.inference = inference
+        self.run_dir = run_dir
+
+    def evaluate(self, engine: Engine) -> dict[str, float]:
+        """Score the student."""
+        return self.evaluator.evaluate(engine)
+
+    def report(self, trainer: APTrainer) -> RunReport:
+        """Export and measure the finished model, and write ``result.json`` (worker 0).
+
+        Args:
+            trainer: a trainer at its last step; its engine is destroyed.
+
+        Returns:
+            The report.
+        """
+        assert trainer.engine is not None
+        trainer.engine.release()
+        trainer.engine = None
+        state = trainer.state
+        model = merged_copy(trainer.modules.student)
+        points: tuple[InferencePoint, ...] = ()
+        if distributed.rank() == 0:
+            export_model(
+                model,
+                self.hf_config,
+                state.structure,
+                self.run_dir / "export",
+                tokenizer=self.tokenizer,
+            )
+            points = self._measure(model)
+        report = self._report(state, model, points)
+        if distributed.rank() == 0:
+            write_atomically(self.run_dir / "result.json", report.to_json())
+        distributed.barrier()
+        return report
+
+    def _measure(self, model: nn.Module) -> tuple[InferencePoint, ...]:
+        if not self.inference.batch_sizes:
+            return ()
+        device = next(model.parameters()).device
+        with torch.random.fork_rng():
+            dense = build_model(self.hf_config).model.to(device).eval()
+        return tuple(
+            measure_inference(
+                model,
+                dense,
+                [_without_labels(b, device) for b in self.sample_batches(batch_size)],
+                warmup=self.inference.warmup,
+                repeats=self.inference.repeats,
+            )
+            for batch_size in self.inference.batch_sizes
+        )
+
+    def _report(
+        self, state: TrainerState, model: nn.Module, points: tuple[InferencePoint, ...]
+    ) -> RunReport:
+        facts = self.facts
+        last = state.history[-1]
+        efficiency = Efficiency(
+            num_layer_params=state.structure.num_params(),
+            num_total_params=sum(p.numel() for p in model.parameters()),
+            num_trainable_params_peak=state.num_trainable_params_peak,
+            macs_per_sample=macs_per_sample(state.structure, self.mean_length),
+            peak_train_memory_gib=state.peak_memory_gib,
+            inference=points,
+        )
+        return RunReport(
+            run_id=facts.run_id,
+            name=facts.name,
+            arm=facts.arm,
+            ablation=facts.ablation,
+            model=facts.model,
+            dataset=facts.dataset,
+            seed=facts.seed,
+            target_sparsity=facts.target_sparsity,
+            sparsity=state.sparsity,
+            metric_name=self.evaluator.metric_name,
+            metric=last.metric,
+            metrics={self.evaluator.metric_name: last.metric},
+            total_steps=state.total_steps,
+            train_time_s=state.train_time_s,
+            eval_time_s=state.eval_time_s,
+            efficiency=efficiency,
+            history=tuple(state.history),
+            surgeries=tuple(state.surgeries),
+            structure=state.structure.to_json(),
+            environment=facts.environment,
+            command=facts.command,
+            warnings=tuple(_warnings(facts, state, points)),
+            step_time_s=median_step_times(state),
+        )
+
+
+def _without_labels(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: t.to(device) for name, t in batch.items() if name != "labels"}
+
+
+def _warnings(facts: RunFacts, state: TrainerState, points: Sequence[InferencePoint]) -> list[str]:
+    warnings = []
+    if abs(state.sparsity - facts.target_sparsity) > SPARSITY_TOLERANCE:
+        warnings.append(
+            f"sparsity {state.sparsity:.3f} misses its target {facts.target_sparsity:.3f}"
+        )
+    slow = [p.batch_size for p in points if facts.target_sparsity > 0 and p.speedup <= 1.0]
+    if slow:
+        warnings.append(f"not faster than the dense model at batch size {slow}")
+    return warnings
+
+
+def write_atomically(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a torn one."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,175 @@
+"""What every command shares: options, reading the configuration, recipes by name, exit codes."""
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from typer.exceptions import Abort, TyperException
+
+from apt_core.config import ExperimentConfig, load_config
+from apt_core.errors import AptError, ConfigError, UserError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2
+
+
+class AblationChoice(StrEnum):
+    """Values of ``--ablation``."""
+
+    FULL = "full"
+    WITHOUT_PRUNING = "w/o_Ap"
+    WITHOUT_TUNING = "w/o_AT"
+    WITHOUT_DISTILLATION = "w/o_Ds"
+
+
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="YAML file, or the name of a recipe such as demo. Repeatable; later ones win.",
+        metavar="FILE",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        help="Override one field, e.g. pruning.target_sparsity=0.4. Repeatable; wins over files.",
+        metavar="A.B=C",
+    ),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print the configuration, the trials, the schedule and an estimate; start nothing.",
+    ),
+]
+ModelTypeOption = Annotated[
+    str | None,
+    typer.Option("--model_type", help="Entry of model.architectures, e.g. roberta, bert, toy."),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Entry of data.datasets, e.g. sst2, mnli.")
+]
+SparsityOption = Annotated[
+    float | None,
+    typer.Option("--sparsity_level", help="Fraction of layer parameters to remove, e.g. 0.6."),
+]
+AblationOption = Annotated[
+    AblationChoice | None, typer.Option("--ablation", help="Part of APT to leave out.")
+]
+
+
+def read_config(files: Sequence[str] | None, overrides: Sequence[str]) -> ExperimentConfig:
+    """The configuration from recipe names or files, and overrides.
+
+    Args:
+        files: What ``--config`` gave.
+        overrides: ``a.b=c`` strings, the later ones winning.
+
+    Returns:
+        The validated configuration.
+
+    Raises:
+        ConfigError: With everything that is wrong with it.
+    """
+    return load_config([find_recipe(name) for name in files or ()], overrides)
+
+
+def base_arguments(files: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """``--config`` and ``--set`` arguments as one types them."""
+    configs = [part for file in files for part in ("--config", file)]
+    return configs + [part for override in overrides for part in ("--set", override)]
+
+
+def find_recipe(name: str) -> Path:
+    """A file as given, else a packaged recipe of that name, with or without ``.yaml``.
+
+    Args:
+        name: What ``--config`` gave.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    packaged = {file.stem: file for file in recipe_files()}
+    if len(path.parts) == 1 and path.name.removesuffix(".yaml") in packaged:
+        return packaged[path.name.removesuffix(".yaml")]
+    raise ConfigError(
+        f"--config: there is no file {name!r} and no recipe of that name; recipes: "
+        f"{', '.join(sorted(packaged))}"
+    )
+
+
+def recipe_files() -> list[Path]:
+    """The packaged recipes."""
+    folder = Path(str(resources.files("jobs") / "configs"))
+    return sorted(folder.glob("*.yaml"))
+
+
+def run_app(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and exit: 0 done, 2 the user's input is wrong, 1 anything else.
+
+    Args:
+        app: The commands; one may return its exit code.
+        args: Command-line arguments; None: those of this process.
+    """
+    sys.exit(exit_code_of(lambda: app(args, standalone_mode=False)))
+
+
+def exit_code_of(command: Callable[[], Any]) -> int:
+    """Run `command`; turn what it raises into one message on stderr and an exit code."""
+    try:
+        code = command()
+    except UserError as error:
+        say_error(str(error))
+        return EXIT_USER_ERROR
+    except TyperException as error:
+        say_error(error.format_message())
+        return EXIT_USER_ERROR
+    except (KeyboardInterrupt, Abort):
+        say_error("interrupted")
+        return EXIT_FAILED
+    except Exception as error:
+        what = str(error) if isinstance(error, AptError) else f"{type(error).__name__}: {error}"
+        say_error(f"{what}\nThe traceback is in {_keep_traceback()}")
+        return EXIT_FAILED
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def say_error(message: str) -> None:
+    """One message on stderr; further lines are indented below the first."""
+    lines = message.strip().splitlines() or ["unknown"]
+    if len(lines) > 1 and not lines[0].endswith(":"):
+        sys.stderr.write("\n  ".join(["error:", *lines]) + "\n")
+    else:
+        sys.stderr.write("\n  ".join([f"error: {lines[0]}", *lines[1:]]) + "\n")
+
+
+def make_console() -> Console:
+    """A console bound to the real stdout, whatever is done to `sys.stdout` later."""
+    return Console(file=sys.stdout)
+
+
+def _keep_traceback() -> Path:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="aptune-error-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    return Path(file.name)

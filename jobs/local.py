@@ -1,0 +1,134 @@
+"""`aptune train --local`: the very same training in this process; no Ray, no tracking."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from apt_core.errors import ConfigError
+from apt_core.trainer.callbacks import Callback
+from apt_core.trainer.state import TrainerState
+from jobs.common import EXIT_OK, make_console
+from jobs.launch import log_to, say, show_report
+from jobs.planning import Plan
+from orchestrator.execution.status import (
+    CONFIG_FILE,
+    TrialState,
+    trial_state,
+    write_json_atomically,
+    write_status,
+)
+from orchestrator.execution.trial import TrialSpec, WorkerGroup
+from orchestrator.execution.worker import prepare_process, run_payload
+from orchestrator.progress import duration_text
+
+LAUNCH_ID = "local"
+LINE_EVERY_S = 5.0
+SHOWN = ("train/loss", "model/sparsity", "eval/metric")
+
+
+class ProgressLines(Callback):
+    """Prints a line at every evaluation and every few seconds.
+
+    Args:
+        console: Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started_at = self._printed_at = time.monotonic()
+        self._first_step = 0
+
+    def on_train_start(self, state: TrainerState) -> None:
+        """Say where training begins."""
+        self._first_step = state.step
+        if state.step:
+            say(self._console, f"resumed at step {state.step}")
+
+    def on_step_end(self, state: TrainerState, metrics: Mapping[str, float]) -> None:
+        """Print what was logged, not too often."""
+        now = time.monotonic()
+        is_due = "eval/metric" in metrics or now - self._printed_at >= LINE_EVERY_S
+        if not metrics or not is_due:
+            return
+        self._printed_at = now
+        values = [f"{name} {metrics[name]:.4f}" for name in SHOWN if name in metrics]
+        left = (now - self._started_at) / (state.step - self._first_step)
+        left *= state.total_steps - state.step
+        step = f"step {state.step}/{state.total_steps}"
+        say(self._console, ", ".join([step, *values, f"{duration_text(left)} left"]))
+
+
+def run_here(plan: Plan) -> int:
+    """Train the plan's one trial in this process; under torchrun, as one of its workers.
+
+    Args:
+        plan: A plan with one trial.
+
+    Returns:
+        The exit code.
+    """
+    spec = plan.trials[0].spec
+    rank = int(os.environ.get("RANK", "0"))
+    check_world_size(spec.workers)
+    console = make_console()
+    log_to(console)
+    if trial_state(spec.run_dir, spec.run_id) is not TrialState.FINISHED:
+        _train(spec, rank, [ProgressLines(console)] if rank == 0 else [])
+    elif rank == 0:
+        say(console, f"{spec.label} ({spec.run_id}) is finished; nothing to do")
+    if rank == 0:
+        show_report(plan.sweep_dir, console)
+    return EXIT_OK
+
+
+def check_world_size(workers: WorkerGroup) -> None:
+    """Compare the processes that torchrun started with the configuration.
+
+    Args:
+        workers: The trial's workers.
+
+    Raises:
+        ConfigError: If they differ in number.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size != workers.num_workers:
+        raise ConfigError(
+            f"hardware.num_workers: is {workers.num_workers}, but {world_size} process(es) were "
+            f"started; run torchrun --nproc-per-node {workers.num_workers} -m jobs.train --local "
+            f"..., or set hardware.num_workers={world_size}"
+        )
+
+
+def _train(spec: TrialSpec, rank: int, callbacks: list[Callback]) -> None:
+    if rank == 0:
+        write_json_atomically(spec.run_dir / CONFIG_FILE, spec.config)
+        write_status(spec.run_dir, TrialState.PENDING, launch_id=LAUNCH_ID)
+    prepare_process(spec.workers)
+    try:
+        with process_group(spec.workers):
+            run_payload(spec.payload(LAUNCH_ID), rank=rank, callbacks=callbacks)
+    except KeyboardInterrupt:
+        write_status(spec.run_dir, TrialState.KILLED, reason="interrupted", launch_id=LAUNCH_ID)
+        raise
+    except Exception as error:
+        reason = f"worker {rank}: {error}"
+        write_status(spec.run_dir, TrialState.FAILED, reason=reason, launch_id=LAUNCH_ID)
+        raise
+
+
+@contextmanager
+def process_group(workers: WorkerGroup) -> Iterator[None]:
+    """The process group of torchrun's workers; a single process needs none."""
+    if workers.num_workers == 1:
+        yield
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group(workers.backend)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,134 @@
+"""From a configuration to trials that are ready to run: the orchestrator's builder."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from apt_core.config import ExperimentConfig, config_to_json
+from jobs.preflight import CellFacts, Place, Problems, check_cells, check_surroundings, ray_address
+from orchestrator.execution.sweep import SweepSettings
+from orchestrator.execution.trial import DEFAULT_ENTRY, TrialSpec, WorkerGroup
+from orchestrator.identity import Cell, code_version, expand_grid, run_id
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A cell, what preflight found, and the trial made of both."""
+
+    cell: Cell
+    facts: CellFacts
+    spec: TrialSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that passed every check."""
+
+    config: ExperimentConfig
+    trials: tuple[PlannedTrial, ...]
+    settings: SweepSettings
+
+    @property
+    def sweep_dir(self) -> Path:
+        """``<results_dir>/<name>``."""
+        return self.settings.sweep_dir
+
+    @property
+    def specs(self) -> tuple[TrialSpec, ...]:
+        """The trials alone."""
+        return tuple(trial.spec for trial in self.trials)
+
+
+def make_plan(
+    config: ExperimentConfig,
+    base_arguments: Sequence[str],
+    place: Place = Place.CLUSTER,
+    *,
+    entry: str = DEFAULT_ENTRY,
+) -> Plan:
+    """Check everything that can be checked and write the grid out as trials.
+
+    Args:
+        config: The configuration, with or without a grid.
+        base_arguments: ``--config`` and ``--set`` arguments that led to it, for rerun commands.
+        place: Where it is to run.
+        entry: ``module:function`` that trains.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: With everything that is wrong.
+    """
+    problems = Problems()
+    check_surroundings(config, problems, place)
+    cells = problems.check(expand_grid, config) or []
+    facts = check_cells([cell.config for cell in cells], problems)
+    problems.raise_if_any()
+    sweep_dir = config.orchestration.results_path / config.name
+    trials = tuple(
+        _trial(cell, known, sweep_dir, base_arguments, entry)
+        for cell, known in zip(cells, facts, strict=True)
+        if known is not None
+    )
+    return Plan(config, trials, _settings(config, sweep_dir))
+
+
+def _trial(
+    cell: Cell,
+    facts: CellFacts,
+    sweep_dir: Path,
+    base_arguments: Sequence[str],
+    entry: str,
+) -> PlannedTrial:
+    identity = run_id(cell.config, facts.data_fingerprint, code_version())
+    hardware = cell.config.hardware
+    spec = TrialSpec(
+        run_id=identity,
+        label=label_of(cell.config),
+        run_dir=(sweep_dir / "trials" / identity).absolute(),
+        total_steps=facts.plan.total_steps if facts.plan else config_steps(cell.config),
+        config=config_to_json(cell.config),
+        command=rerun_command(base_arguments, cell.overrides),
+        workers=WorkerGroup(
+            num_workers=hardware.num_workers,
+            cpus_per_worker=hardware.cpus_per_worker,
+            gpus_per_worker=hardware.gpus_per_worker,
+            num_threads=hardware.num_threads,
+        ),
+        entry=entry,
+    )
+    return PlannedTrial(cell, facts, spec)
+
+
+def config_steps(config: ExperimentConfig) -> int:
+    """Steps as far as the configuration alone tells; 0: unknown before the dataset is here."""
+    return config.training.max_steps or 0
+
+
+def label_of(config: ExperimentConfig) -> str:
+    """A trial's name for tables, e.g. ``apt w/o_Ds 0.6 roberta sst2 seed 1``."""
+    parts: list[str] = [config.arm]
+    if config.ablation != "full":
+        parts.append(config.ablation)
+    if config.switches.prune:
+        parts.append(f"{config.pruning.target_sparsity:g}")
+    parts += [config.model.model_type, config.data.dataset, f"seed {config.training.seed}"]
+    return " ".join(parts)
+
+
+def rerun_command(base_arguments: Sequence[str], overrides: Sequence[str]) -> str:
+    """The command that trains one cell alone."""
+    sets = [part for override in overrides for part in ("--set", override)]
+    return shlex.join(["aptune", "train", *base_arguments, *sets])
+
+
+def _settings(config: ExperimentConfig, sweep_dir: Path) -> SweepSettings:
+    orchestration = config.orchestration
+    return SweepSettings(
+        sweep_dir=sweep_dir.absolute(),
+        address=ray_address(config),
+        max_concurrent_trials=orchestration.max_concurrent_trials,
+        max_failures=orchestration.max_failures,
+    )

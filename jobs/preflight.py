@@ -1,0 +1,174 @@
+"""What can be found wrong without torch, Ray or MLflow: all of it, before anything starts."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from glob import glob
+from typing import Any, TypeVar
+
+from apt_core.config import DatasetSpec, ExperimentConfig, TrainingPlan, plan_training
+from apt_core.errors import ConfigError, UserError
+from orchestrator.execution.address import check_address
+from orchestrator.model_files import ModelFacts, check_model
+
+T = TypeVar("T")
+
+GLUE_TRAIN_ROWS = {
+    "cola": 8_551,
+    "mnli": 392_702,
+    "mrpc": 3_668,
+    "qnli": 104_743,
+    "qqp": 363_846,
+    "rte": 2_490,
+    "sst2": 67_349,
+}
+"""Training rows of the hub's GLUE, which lets us check a schedule before the download."""
+
+
+class Problems:
+    """Collects the user's errors of independent checks."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+
+    def check(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
+        """Call a check; note its `UserError` and return None if it raises one."""
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            self._messages.append(str(error))
+            return None
+
+    def raise_if_any(self) -> None:
+        """Raise one `UserError` with every distinct message.
+
+        Raises:
+            UserError: If any check failed.
+        """
+        if self._messages:
+            raise UserError("\n".join(dict.fromkeys(self._messages)))
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """What preflight learned about one cell."""
+
+    plan: TrainingPlan | None
+    """None for a hub dataset of unknown size: planned when it has been fetched."""
+    model: ModelFacts | None
+    """None for a hub model: inspected when it has been fetched."""
+    data_fingerprint: str
+
+
+def check_cells(configs: Iterable[ExperimentConfig], problems: Problems) -> list[CellFacts | None]:
+    """Check data, model and schedule of every cell; what cells share is checked once.
+
+    Args:
+        configs: One configuration per cell.
+        problems: Takes what is wrong.
+
+    Returns:
+        For each cell its facts, or None where a check failed.
+    """
+    from apt_core.data.preflight import DatasetFacts, check_dataset
+
+    @cache
+    def data_facts(spec: DatasetSpec, name: str) -> DatasetFacts | None:
+        return problems.check(check_dataset, spec, name)
+
+    @cache
+    def model_facts(path: str, field: str) -> ModelFacts | None:
+        return problems.check(check_model, path, field)
+
+    facts: list[CellFacts | None] = []
+    for config in configs:
+        data = data_facts(config.data.spec, config.data.dataset)
+        path = problems.check(getattr, config.model, "path")
+        field = f"model.architectures.{config.model.model_type}"
+        model = model_facts(path, field) if path else None
+        if data is None:
+            facts.append(None)
+            continue
+        rows = data.num_train_rows or hub_train_rows(config.data.spec)
+        plan = problems.check(plan_training, config, rows) if rows else None
+        facts.append(CellFacts(plan, model, data.fingerprint))
+    return facts
+
+
+def hub_train_rows(spec: DatasetSpec) -> int | None:
+    """Training rows of a hub dataset, where we happen to know them."""
+    subset = spec.subset or spec.path.rpartition("/")[2]
+    return GLUE_TRAIN_ROWS.get(subset) if "glue" in spec.path else None
+
+
+class Place(StrEnum):
+    """Where a plan is to run, and so what must be there."""
+
+    NOWHERE = "nowhere"
+    """A dry run: only the configuration, the data and the model count."""
+    HERE = "here"
+    """In this process: neither cluster nor tracking."""
+    CLUSTER = "cluster"
+
+
+def check_surroundings(config: ExperimentConfig, problems: Problems, place: Place) -> None:
+    """Check what all cells share: results folder, GPUs, tracking server, the cluster's address.
+
+    Args:
+        config: The sweep's configuration.
+        problems: Takes what is wrong.
+        place: Where it is to run.
+    """
+    if place is Place.NOWHERE:
+        return
+    problems.check(_check_results_dir, config)
+    problems.check(_check_gpus, config)
+    if place is Place.HERE:
+        return
+    if config.tracking.enabled:
+        problems.check(_check_tracking, config)
+    problems.check(check_address, ray_address(config))
+
+
+def ray_address(config: ExperimentConfig) -> str | None:
+    """The cluster: `orchestration.address`, else $RAY_ADDRESS, else None for a private one."""
+    return config.orchestration.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def _check_results_dir(config: ExperimentConfig) -> None:
+    folder = config.orchestration.results_path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise ConfigError(
+            f"orchestration.results_dir: cannot create {folder} ({error.strerror}); set it to a "
+            "folder that you may write to"
+        ) from error
+    if not writable:
+        raise ConfigError(
+            f"orchestration.results_dir: {folder} is not writable; set it to a folder that you "
+            "may write to"
+        )
+
+
+def _check_gpus(config: ExperimentConfig) -> None:
+    """Only for this machine: another cluster's GPUs are asked for when we are connected."""
+    wanted = config.hardware.gpus_per_worker
+    if wanted == 0 or ray_address(config) is not None:
+        return
+    if not glob("/dev/nvidia[0-9]*") and not glob("/dev/kfd"):
+        raise ConfigError(
+            f"hardware.gpus_per_worker: {wanted:g} was asked for, but this machine has no GPU; set "
+            "it to 0, or orchestration.address to a cluster with GPUs"
+        )
+
+
+def _check_tracking(config: ExperimentConfig) -> None:
+    from orchestrator.tracking.uri import check_tracking_uri, resolve_tracking_uri
+
+    uri = resolve_tracking_uri(config.tracking.uri)
+    if uri is not None:
+        check_tracking_uri(uri)

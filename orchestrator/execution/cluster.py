@@ -1,0 +1,145 @@
+"""Connecting to Ray: a cluster by its address, or a private one that ends with the driver."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import ray
+
+from orchestrator.execution.address import check_address, no_cluster
+from orchestrator.execution.concurrency import ClusterResources
+from orchestrator.execution.train_run import TRAIN_ENV
+
+DRIVER_RESOURCE = "aptune_driver"
+"""Trial drivers hold one of these, never a CPU: it would be missing to their own workers."""
+HEAD_RESOURCE = "node:__internal_head__"
+"""Every Ray cluster's head node offers 1 of this; used where `DRIVER_RESOURCE` is not declared."""
+MAX_DRIVERS = 1000
+OBJECT_STORE_BYTES = 128 * 2**20
+"""Workers read their data themselves; the store only carries messages."""
+LONGEST_TEMP_ROOT = 15
+"""Ray puts unix sockets (limit 107 characters) some 65 characters below its folder."""
+TEMP_PREFIX = "apt-"
+
+
+@contextmanager
+def driver_output(log: Path) -> Iterator[None]:
+    """Inside the block, what Ray prints in this process (banners, notes) goes to `log`.
+
+    Consoles and log handlers that were bound to the real streams before keep writing to them.
+    """
+    with (
+        log.open("a", buffering=1, encoding="utf-8") as file,
+        redirect_stdout(file),
+        redirect_stderr(file),
+    ):
+        yield
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[ClusterResources]:
+    """Be connected to Ray inside the block; afterwards nothing that we started is left.
+
+    Args:
+        address: An existing cluster (``auto``, ``host:port``, ``ray://...``); None, empty or
+            ``local``: a private one.
+
+    Yields:
+        What the cluster has.
+
+    Raises:
+        ConfigError: If there is no cluster at `address`.
+    """
+    _quieten()
+    temp_dir = None
+    try:
+        if address and address != "local":
+            _connect(address)
+        else:
+            temp_dir = make_temp_dir()
+            _start_local(temp_dir)
+        yield cluster_resources()
+    finally:
+        ray.shutdown()
+        if temp_dir is not None:
+            shutil.rmtree(temp_dir, ignore_errors=True)
+
+
+def driver_resources() -> dict[str, float]:
+    """What one trial driver asks for: our own resource, or a sliver of the head node."""
+    if DRIVER_RESOURCE in ray.cluster_resources():
+        return {"CPU": 0, DRIVER_RESOURCE: 1}
+    return {"CPU": 0, HEAD_RESOURCE: 1 / MAX_DRIVERS}
+
+
+def cluster_resources() -> ClusterResources:
+    """Totals over all nodes that are alive."""
+    total = ray.cluster_resources()
+    return ClusterResources(
+        total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0) / 2**30
+    )
+
+
+def make_temp_dir() -> Path:
+    """A short, private folder for Ray's session, named after this process."""
+    root = Path(tempfile.gettempdir())
+    if len(str(root)) > LONGEST_TEMP_ROOT:
+        root = Path("/tmp")
+    remove_stale_dirs(root)
+    return Path(tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-", dir=root))
+
+
+def remove_stale_dirs(root: Path) -> None:
+    """Remove the folders of drivers of ours that were killed and could not do it themselves."""
+    for folder in root.glob(f"{TEMP_PREFIX}*-*"):
+        pid = folder.name.removeprefix(TEMP_PREFIX).partition("-")[0]
+        is_stale = pid.isdigit() and not Path("/proc", pid).exists()
+        if is_stale and folder.stat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def num_local_cpus() -> int:
+    """CPUs that this process may use, which a container or a batch system may have cut down."""
+    return len(os.sched_getaffinity(0))
+
+
+def _start_local(temp_dir: Path) -> None:
+    # Nobody takes a node of one machine away; the watcher would be one more process per trial.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    ray.init(
+        address="local",
+        num_cpus=num_local_cpus(),
+        resources={DRIVER_RESOURCE: MAX_DRIVERS},
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _temp_dir=str(temp_dir),
+    )
+
+
+def _connect(address: str) -> None:
+    check_address(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise no_cluster(address, error) from error
+
+
+def _quieten() -> None:
+    """Environment that Ray reads at start; a value set by the user wins."""
+    quiet = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_AUTO_CONNECT": "0",  # a stopped sweep must not start another cluster
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # workers write their own log
+        **TRAIN_ENV,
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)

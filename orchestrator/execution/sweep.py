@@ -1,0 +1,258 @@
+"""A sweep: one Ray Tune run over the trials that have no result yet.
+
+The trial folders are the truth. Tune's own state is never restored: running the same command again
+builds a new Tune run over what is unfinished, in a folder of its own, and every training resumes
+from its own checkpoints.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.execution.status import (
+    CONFIG_FILE,
+    WORKER_LOG,
+    TrialState,
+    read_status,
+    trial_state,
+    write_json_atomically,
+    write_status,
+)
+from orchestrator.execution.stopping import StopSignal
+from orchestrator.execution.trial import TrialSpec
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5
+STOP_TIMEOUT_S = 20.0
+"""How long Tune may take to let go of its trials before Ray is shut down regardless."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep uses its cluster."""
+
+    sweep_dir: Path
+    """``<results_dir>/<sweep name>``."""
+    address: str | None = None
+    max_concurrent_trials: int | None = None
+    max_failures: int = 1
+    """How often one trial may lose workers and continue from its checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrialFailure:
+    """Which trial failed, why, and where the traceback is."""
+
+    run_id: str
+    label: str
+    reason: str
+    log: Path
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What became of every trial of a sweep."""
+
+    finished: tuple[TrialSpec, ...]
+    skipped: tuple[TrialSpec, ...]
+    """Finished before this launch; a subset of `finished`."""
+    failures: tuple[TrialFailure, ...]
+    stopped_by: str = ""
+    """The signal that ended the sweep early, or empty."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every trial has its result."""
+        return not self.failures and not self.stopped_by
+
+
+def run_sweep(
+    trials: Sequence[TrialSpec],
+    settings: SweepSettings,
+    *,
+    stop: StopSignal,
+    on_poll: Callable[[], None] = lambda: None,
+) -> SweepOutcome:
+    """Run every trial that has no valid result, in the given order; say what became of all.
+
+    Args:
+        trials: The cells of the grid, baselines first.
+        settings: Folder, cluster and limits.
+        stop: Set by SIGINT or SIGTERM; the sweep then ends and marks what was running as KILLED.
+        on_poll: Called about twice a second while trials run, e.g. to draw progress.
+
+    Returns:
+        The outcome; a failed trial does not raise and does not stop the others.
+
+    Raises:
+        ConfigError: If the cluster does not exist or cannot hold a single trial.
+    """
+    skipped = tuple(t for t in trials if trial_state(t.run_dir, t.run_id) is TrialState.FINISHED)
+    pending = [t for t in trials if t not in skipped]
+    if pending and not stop.requested:
+        launch_dir = new_launch_dir(settings.sweep_dir / "ray")
+        for trial in pending:
+            write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
+            write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
+        _run_pending(pending, settings, launch_dir, stop=stop, on_poll=on_poll)
+    return _outcome(trials, skipped, stop)
+
+
+def new_launch_dir(parent: Path) -> Path:
+    """Create the next free numbered folder: Ray silently resumes what lies in an old one."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        with suppress(FileExistsError):
+            launch_dir = parent / f"{number:03d}"
+            launch_dir.mkdir()
+            return launch_dir
+        number += 1
+
+
+def _run_pending(
+    pending: Sequence[TrialSpec],
+    settings: SweepSettings,
+    launch_dir: Path,
+    *,
+    stop: StopSignal,
+    on_poll: Callable[[], None],
+) -> None:
+    try:
+        tune_run = _run_tune(pending, settings, launch_dir, stop=stop, on_poll=on_poll)
+    except BaseException as error:
+        _mark_running(pending, launch_dir, f"the sweep's driver ended: {error}")
+        raise
+    if stop.requested:
+        _mark_running(pending, launch_dir, f"stopped by {stop.name}")
+    else:
+        _mark_unsettled(pending, launch_dir, tune_run.error)
+    on_poll()
+
+
+def _run_tune(
+    pending: Sequence[TrialSpec],
+    settings: SweepSettings,
+    launch_dir: Path,
+    *,
+    stop: StopSignal,
+    on_poll: Callable[[], None],
+) -> "_TuneRun":
+    # Imported here: skipping a finished sweep, or rejecting a wrong one, must not wait for Ray.
+    from orchestrator.execution.cluster import cluster, driver_output
+    from orchestrator.execution.concurrency import concurrent_trials
+
+    with driver_output(launch_dir / "driver.log"), cluster(settings.address) as resources:
+        limit = concurrent_trials(
+            resources, (t.workers for t in pending), settings.max_concurrent_trials
+        )
+        logger.info("running %d trials, %d at a time", len(pending), limit)
+        stop.install()  # Ray has just put its own handlers in place
+        cells = [_cell(trial, launch_dir, settings.max_failures) for trial in pending]
+        tune_run = _TuneRun(cells, launch_dir, limit=limit)
+        tune_run.start()
+        try:
+            while tune_run.is_alive() and not stop.requested:
+                on_poll()
+                tune_run.join(POLL_S)
+        finally:
+            tune_run.end()
+    return tune_run
+
+
+def _cell(trial: TrialSpec, launch_dir: Path, max_failures: int) -> dict[str, Any]:
+    """What the Tune function gets (see `train_run.run_trial`)."""
+    return {
+        "payload": trial.payload(launch_dir.name),
+        "max_failures": max_failures,
+        "storage": str(launch_dir / "train"),
+    }
+
+
+class _TuneRun(threading.Thread):
+    """`Tuner.fit` in a thread, so that the main thread keeps its signals and its table."""
+
+    def __init__(self, cells: Sequence[dict[str, Any]], launch_dir: Path, *, limit: int) -> None:
+        super().__init__(name="tune-run", daemon=True)
+        self.error: BaseException | None = None
+        self._cells = cells
+        self._launch_dir = launch_dir
+        self._limit = limit
+        self._stop_file = launch_dir / "stop"
+
+    def run(self) -> None:
+        """Run all trials; an error of Tune itself is kept for the driver."""
+        try:
+            self._fit()
+        except BaseException as error:
+            self.error = error
+
+    def end(self) -> None:
+        """Make Tune stop its trials; Ray must not be shut down under a thread that talks to it."""
+        self._stop_file.touch()
+        self.join(STOP_TIMEOUT_S)
+
+    def _fit(self) -> None:
+        from ray import tune
+
+        from orchestrator.execution.cluster import driver_resources
+        from orchestrator.execution.train_run import StopTune, run_trial
+
+        tuner = tune.Tuner(
+            tune.with_resources(run_trial, driver_resources()),
+            param_space={"cell": tune.grid_search(list(self._cells))},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=self._limit,
+                reuse_actors=True,  # the next trial's driver is up at once
+                trial_name_creator=_run_id,
+                trial_dirname_creator=_run_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(self._launch_dir),
+                verbose=0,
+                callbacks=[StopTune(self._stop_file)],
+            ),
+        )
+        tuner.fit()
+
+
+def _run_id(tune_trial: Any) -> str:
+    """Ray's names derive from the run id."""
+    return str(tune_trial.config["cell"]["payload"]["run_id"])
+
+
+def _mark_running(pending: Sequence[TrialSpec], launch_dir: Path, reason: str) -> None:
+    """What was running when the sweep ended early is KILLED; what had not started stays PENDING."""
+    for trial in pending:
+        if trial_state(trial.run_dir, trial.run_id) is TrialState.RUNNING:
+            write_status(trial.run_dir, TrialState.KILLED, reason=reason, launch_id=launch_dir.name)
+
+
+def _mark_unsettled(
+    pending: Sequence[TrialSpec], launch_dir: Path, error: BaseException | None
+) -> None:
+    """Tune has ended: whatever has neither result nor verdict has failed."""
+    reason = f"Ray gave up on the trial: {error or 'see ' + str(launch_dir)}"
+    for trial in pending:
+        state = trial_state(trial.run_dir, trial.run_id)
+        if state not in (TrialState.FINISHED, TrialState.FAILED):
+            write_status(trial.run_dir, TrialState.FAILED, reason=reason, launch_id=launch_dir.name)
+
+
+def _outcome(
+    trials: Sequence[TrialSpec], skipped: tuple[TrialSpec, ...], stop: StopSignal
+) -> SweepOutcome:
+    states = {t.run_id: trial_state(t.run_dir, t.run_id) for t in trials}
+    failures = tuple(
+        TrialFailure(t.run_id, t.label, read_status(t.run_dir).reason, t.run_dir / WORKER_LOG)
+        for t in trials
+        if states[t.run_id] is TrialState.FAILED
+    )
+    finished = tuple(t for t in trials if states[t.run_id] is TrialState.FINISHED)
+    return SweepOutcome(finished, skipped, failures, stop.name)

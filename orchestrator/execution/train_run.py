@@ -1,0 +1,118 @@
+"""The Tune function: one trial is one Ray Train run (Train V2) of `train_in_worker`."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+
+from orchestrator.execution.status import TrialState, finished_report, read_status, write_status
+from orchestrator.execution.trial import WorkerGroup
+from orchestrator.execution.worker import train_in_worker
+
+logger = logging.getLogger(__name__)
+
+TRAIN_ENV = {
+    # The default of 2 s delays the first step, every report and the end of a run.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # Prometheus metrics of the controller: nobody scrapes them, and they cost start-up time.
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+
+
+class SweepStoppedError(Exception):
+    """Carries a stop of the driver through `Tuner.fit`, which then lets go of its trials."""
+
+
+class StopTune(tune.Callback):
+    """Ends a Tune run from outside: Tune looks at it before each of its steps.
+
+    Args:
+        stop_file: Asks for the stop by existing; Tune pickles its callbacks, so no event objects.
+    """
+
+    def __init__(self, stop_file: Path) -> None:
+        self._stop_file = stop_file
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Raise `SweepStoppedError` once a stop is wanted."""
+        if self._stop_file.exists():
+            raise SweepStoppedError
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """Run one trial and leave the verdict in its folder; a failed training does not raise.
+
+    Args:
+        config: Under ``cell`` (the one key of the grid search): ``payload`` of the trial,
+            ``max_failures`` and ``storage``, a folder for Ray's own files.
+    """
+    cell = config["cell"]
+    payload = cell["payload"]
+    run_dir, run_id = Path(payload["run_dir"]), payload["run_id"]
+    os.environ.update(TRAIN_ENV)
+    try:
+        _ray_trainer(cell).fit()
+    except TrainingFailedError as error:
+        _record_failure(payload, error)
+    if finished_report(run_dir, run_id) is None:
+        _record_failure(payload, None)
+        tune.report({"state": str(TrialState.FAILED)})
+        return
+    tune.report({"state": str(TrialState.FINISHED), **_final_values(run_dir, run_id)})
+
+
+def _ray_trainer(cell: dict[str, Any]) -> Any:
+    from ray.train.torch import TorchConfig, TorchTrainer  # imports torch
+
+    payload = cell["payload"]
+    workers = WorkerGroup(**payload["workers"])
+    resources = {"CPU": workers.cpus_per_worker}
+    if workers.gpus_per_worker:
+        resources["GPU"] = workers.gpus_per_worker
+    return TorchTrainer(
+        train_in_worker,
+        train_loop_config=payload,
+        torch_config=TorchConfig(backend=workers.backend),
+        scaling_config=ScalingConfig(
+            num_workers=workers.num_workers,
+            use_gpu=workers.gpus_per_worker > 0,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=payload["run_id"],
+            storage_path=cell["storage"],
+            failure_config=FailureConfig(max_failures=cell["max_failures"]),
+        ),
+    )
+
+
+def _record_failure(payload: dict[str, Any], error: TrainingFailedError | None) -> None:
+    """Write FAILED, unless this launch recorded a more precise reason already."""
+    run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
+    status = read_status(run_dir)
+    if status.state is TrialState.FAILED and status.launch_id == launch_id:
+        return
+    reason = failure_reason(error) if error else "the training ended without a valid result.json"
+    write_status(run_dir, TrialState.FAILED, reason=reason, launch_id=launch_id)
+
+
+def failure_reason(error: BaseException) -> str:
+    """The last line of what the lowest failing worker said, or of Ray's own message."""
+    if isinstance(error, WorkerGroupError) and error.worker_failures:
+        rank, failure = min(error.worker_failures.items())
+        return f"worker {rank}: {_last_line(failure)}"
+    return _last_line(error)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _final_values(run_dir: Path, run_id: str) -> dict[str, float]:
+    report = finished_report(run_dir, run_id)
+    return {"metric": report.metric, "sparsity": report.sparsity} if report else {}

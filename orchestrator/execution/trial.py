@@ -1,0 +1,58 @@
+"""A trial as a frozen value that travels from the driver to its workers as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_ENTRY = "apt_core.trainer.build:run_training"
+
+
+@dataclass(frozen=True)
+class WorkerGroup:
+    """What the workers of one trial need."""
+
+    num_workers: int = 1
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+    num_threads: int | None = None
+    """Threads that torch may use inside one worker; None: as many as the worker has CPUs."""
+
+    @property
+    def threads(self) -> int:
+        """The resolved number of threads of one worker."""
+        return self.num_threads or max(1, int(self.cpus_per_worker))
+
+    @property
+    def backend(self) -> str:
+        """``nccl`` where every worker has a GPU of its own, ``gloo`` otherwise."""
+        return "nccl" if self.gpus_per_worker >= 1 else "gloo"
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One cell of a sweep, ready to run; ``run_dir/config.json`` will hold its configuration."""
+
+    run_id: str
+    label: str
+    """What tables call it, e.g. ``apt 0.6 w/o_Ds seed 1``."""
+    run_dir: Path
+    total_steps: int
+    config: Mapping[str, Any]
+    """The resolved configuration as plain JSON data."""
+    command: str
+    """The command that reruns exactly this trial."""
+    workers: WorkerGroup = WorkerGroup()
+    entry: str = DEFAULT_ENTRY
+    """``module:function`` that trains; called like `apt_core.trainer.build.run_training`."""
+
+    def payload(self, launch_id: str) -> dict[str, Any]:
+        """What the workers are told; the configuration they read from `run_dir`."""
+        return {
+            "run_id": self.run_id,
+            "run_dir": str(self.run_dir),
+            "command": self.command,
+            "entry": self.entry,
+            "launch_id": launch_id,
+            "workers": asdict(self.workers),
+        }

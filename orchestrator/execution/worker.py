@@ -1,0 +1,134 @@
+"""What runs inside one training worker: prepare the process, train, leave a verdict.
+
+No ray here: the same function serves Ray Train workers and `aptune train --local`.
+"""
+
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from apt_core.errors import UserError
+from orchestrator.execution.status import (
+    CONFIG_FILE,
+    WORKER_LOG,
+    TrialState,
+    read_status,
+    write_status,
+)
+from orchestrator.execution.trial import WorkerGroup
+
+logger = logging.getLogger(__name__)
+
+
+def train_in_worker(payload: Mapping[str, Any]) -> None:
+    """Train the trial of `payload` (see `TrialSpec.payload`), with all output in its folder.
+
+    Whatever the training raises is raised again; its traceback stands in the worker's log.
+
+    Args:
+        payload: The trial, as plain data.
+
+    Raises:
+        BaseException: What the training raised.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    run_dir = Path(payload["run_dir"])
+    redirect_output(run_dir / (WORKER_LOG if rank == 0 else f"worker-{rank}.log"))
+    try:
+        run_payload(payload, rank=rank)
+    except BaseException:
+        logger.exception("trial %s ended with an error", payload["run_id"])
+        raise
+
+
+def run_payload(payload: Mapping[str, Any], *, rank: int, **options: Any) -> Any:
+    """Train in this process and keep `status.json`; returns what the training function returns.
+
+    Args:
+        payload: The trial, as plain data.
+        rank: This worker's rank; rank 0 keeps the status.
+        **options: Further keyword arguments for the training function, e.g. ``callbacks``.
+
+    Returns:
+        The report, or None if an earlier attempt of this launch found the input to be wrong.
+
+    Raises:
+        UserError: If the input is wrong. It is recorded, so that a retry returns at once.
+    """
+    run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
+    if is_rejected(run_dir, launch_id):
+        return None
+    prepare_process(WorkerGroup(**payload["workers"]))
+    if rank == 0:
+        write_status(run_dir, TrialState.RUNNING, launch_id=launch_id)
+    train = load_entry(payload["entry"])
+    try:
+        report = train(
+            load_config(run_dir),
+            run_dir=run_dir,
+            run_id=payload["run_id"],
+            command=payload["command"],
+            **options,
+        )
+    except UserError as error:
+        write_status(
+            run_dir, TrialState.FAILED, reason=str(error), launch_id=launch_id, rejected=True
+        )
+        raise
+    if rank == 0:
+        write_status(run_dir, TrialState.FINISHED, launch_id=launch_id)
+    return report
+
+
+def is_rejected(run_dir: Path, launch_id: str) -> bool:
+    """Whether this launch already found the trial's input to be wrong."""
+    status = read_status(run_dir)
+    return status.rejected and status.launch_id == launch_id
+
+
+def load_config(run_dir: Path) -> Any:
+    """The trial's resolved configuration."""
+    from apt_core.config import config_from_json
+
+    return config_from_json(json.loads((run_dir / CONFIG_FILE).read_text(encoding="utf-8")))
+
+
+def load_entry(entry: str) -> Callable[..., Any]:
+    """Import the training function that ``module:function`` names."""
+    module, _, function = entry.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def prepare_process(workers: WorkerGroup) -> None:
+    """Set what must be set before torch computes and before DeepSpeed looks for a device."""
+    os.environ["OMP_NUM_THREADS"] = str(workers.threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if workers.gpus_per_worker == 0:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    if "torch" in sys.modules:  # Ray imported it already: the environment alone would come too late
+        sys.modules["torch"].set_num_threads(workers.threads)
+
+
+def redirect_output(log: Path) -> None:
+    """Append everything this process prints or logs from now on, C libraries included, to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        force=True,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )

@@ -1,0 +1,196 @@
+"""Who a run is: an id made of what changes its result, and the grid written out as cells.
+
+The folder of a trial, its Ray run and its MLflow tag derive from `run_id`: the same command finds
+what it has done before, and identical cells are trained once.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import apt_core
+from apt_core.config import ExperimentConfig, GridBlock, config_from_json, config_to_json
+from apt_core.config.yaml_files import deep_merge, parse_yaml
+from apt_core.errors import ConfigError
+
+ID_LENGTH = 16
+GRID_PATHS = {
+    "arm": "arm",
+    "ablation": "ablation",
+    "sparsity": "pruning.target_sparsity",
+    "model": "model.model_type",
+    "dataset": "data.dataset",
+    "seed": "training.seed",
+}
+"""Grid key -> field path."""
+
+_BASELINE_FIRST = {"ft": 0, "lora": 1}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a grid."""
+
+    overrides: tuple[str, ...]
+    """The ``--set`` strings that make it out of the base files; they run this cell alone."""
+    config: ExperimentConfig
+    """Its resolved configuration, without the grid."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Every grid key, and every path that any block sets, with this cell's value."""
+
+
+def run_id(config: ExperimentConfig, data_fingerprint: str, code_version: str) -> str:
+    """The identity of one training: equal ids mean that the results must be equal.
+
+    Args:
+        config: The configuration; only what changes the result counts.
+        data_fingerprint: Identifies the content of the dataset.
+        code_version: What `code_version` returned.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    what = {"config": config.result_key(), "data": data_fingerprint, "code": code_version}
+    return _digest(_canonical(what))
+
+
+def sweep_id(run_ids: Iterable[str]) -> str:
+    """The identity of a set of trainings, whatever their order: 16 hexadecimal digits."""
+    return _digest("\n".join(sorted(set(run_ids))))
+
+
+@functools.cache
+def code_version() -> str:
+    """Package version and a digest of the method's sources: a changed formula is another run."""
+    try:
+        package = version("aptune")
+    except PackageNotFoundError:
+        package = "0"
+    root = Path(apt_core.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return f"{package}+{digest.hexdigest()[:ID_LENGTH]}"
+
+
+def expand_grid(config: ExperimentConfig) -> list[Cell]:
+    """Every training that `orchestration.grid` asks for, each once, baselines first.
+
+    The order is ``ft``, then ``lora``, then the rest, otherwise as written. Cells that come out as
+    the same training (``ft`` at two sparsities) are one: the first that was written.
+
+    Args:
+        config: The base configuration; without a grid it is the only cell.
+
+    Returns:
+        The cells.
+
+    Raises:
+        ConfigError: With every bad cell: its overrides and what is wrong with it.
+    """
+    base = config_to_json(config)
+    base["orchestration"]["grid"] = []
+    blocks = config.orchestration.grid or (GridBlock(),)
+    all_assignments = [cell for block in blocks for cell in _assignments(block)]
+    cells = _distinct(_validated(base, all_assignments))
+    cells.sort(key=lambda cell: _BASELINE_FIRST.get(cell.config.arm, len(_BASELINE_FIRST)))
+    set_paths = sorted({path for block in blocks for path in block.set})
+    return [replace(cell, keys=_keys(cell.config, set_paths)) for cell in cells]
+
+
+def _assignments(block: GridBlock) -> Iterator[dict[str, Any]]:
+    """Field path -> value for every combination of the block's lists."""
+    axes = {key: getattr(block, key) for key in GRID_PATHS}
+    axes = {key: values for key, values in axes.items() if values is not None}
+    for values in itertools.product(*axes.values()):
+        chosen = zip(axes, values, strict=True)
+        yield {**block.set, **{GRID_PATHS[key]: value for key, value in chosen}}
+
+
+def _validated(base: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    valid: list[Cell] = []
+    bad: dict[str, list[str]] = {}
+    for assignments in cells:
+        overrides = tuple(f"{path}={_as_text(value)}" for path, value in assignments.items())
+        try:
+            cell = Cell(overrides, config_from_json(_overridden(base, assignments)))
+            cell.config.result_key()  # complains about unset variables in paths
+            valid.append(cell)
+        except ConfigError as error:
+            bad.setdefault(str(error), []).append(shlex.join(overrides))
+    if bad:
+        raise ConfigError(_complaint(bad, len(cells)))
+    return valid
+
+
+def _complaint(bad: Mapping[str, Sequence[str]], num_cells: int) -> str:
+    """Every problem once, and below it the cells that have it."""
+    num_bad = sum(len(cells) for cells in bad.values())
+    lines = [f"orchestration.grid: {num_bad} of {num_cells} cells are not valid"]
+    for problems, cells in bad.items():
+        lines += [f"  {line}" for line in problems.splitlines()]
+        lines += [f"    in cell: {cell}" for cell in cells]
+    return "\n".join(lines)
+
+
+def _overridden(base: Mapping[str, Any], assignments: Mapping[str, Any]) -> dict[str, Any]:
+    data = dict(base)
+    for path, value in assignments.items():
+        nested = value
+        for key in reversed(path.split(".")):
+            nested = {key: nested}
+        data = deep_merge(data, nested)
+    return data
+
+
+def _distinct(cells: Iterable[Cell]) -> list[Cell]:
+    """The first of each set of cells that are the same training."""
+    by_result: dict[str, Cell] = {}
+    for cell in cells:
+        by_result.setdefault(_canonical(cell.config.result_key()), cell)
+    return list(by_result.values())
+
+
+def _keys(config: ExperimentConfig, set_paths: Sequence[str]) -> dict[str, str]:
+    data = config_to_json(config)
+    paths = {**GRID_PATHS, **{path: path for path in set_paths if path not in GRID_PATHS.values()}}
+    keys = {key: _as_text(_value_at(data, path)) for key, path in paths.items()}
+    if not config.switches.prune:
+        keys["sparsity"] = "0.0"
+    return keys
+
+
+def _value_at(data: Any, path: str) -> Any:
+    for key in path.split("."):
+        data = data[key]
+    return data
+
+
+def _as_text(value: Any) -> str:
+    """The value as one writes it after ``--set path=``."""
+    plain = str(value)
+    is_plain = isinstance(value, str) and value == _parsed(plain)
+    return plain if is_plain else json.dumps(value)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return parse_yaml(text, "")
+    except ConfigError:
+        return None
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]

@@ -1,0 +1,77 @@
+"""The result table for a terminal of 120 columns."""
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.reports.records import SweepRecords
+from orchestrator.reports.rows import TaskTable
+from orchestrator.reports.tables import build_tables
+from orchestrator.reports.wording import Cell, Column, headline_columns, metric_unit, speedups_cell
+
+_DROPPED = frozenset({"runs", "to 97% of FT"})
+
+
+def console_table(records: SweepRecords) -> Table:
+    """The headline of a sweep, for rich to print.
+
+    Args:
+        records: What the sweep's folder holds.
+
+    Returns:
+        One table; with several (model, dataset) pairs, one section for each.
+    """
+    tables = build_tables(records)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        caption=_caption(records, tables),
+        caption_justify="left",
+    )
+    _add_headings(table, tables)
+    for task_table in tables:
+        _add_section(table, task_table, is_titled=len(tables) > 1)
+    return table
+
+
+def _columns(table: TaskTable) -> list[Column]:
+    """The headline's columns that fit a terminal; the speed-ups of all batch sizes in one."""
+    columns = [c for c in headline_columns(table) if c.heading not in _DROPPED]
+    return [column for column in columns if not column.heading.startswith("speed-up")]
+
+
+def _add_headings(table: Table, tables: tuple[TaskTable, ...]) -> None:
+    metrics = sorted({metric_unit(task_table.metric_name) for task_table in tables}) or ["metric"]
+    table.add_column("arm", no_wrap=True)
+    measured = ("params", "time", "memory", "speed-up")
+    for heading in ("sparsity", "density", " / ".join(metrics), "vs FT", *measured):
+        table.add_column(heading, justify="right", no_wrap=True)
+
+
+def _add_section(table: Table, task_table: TaskTable, *, is_titled: bool) -> None:
+    if is_titled:
+        table.add_section()
+        table.add_row(Text(task_table.title, style="bold"))
+    for row in task_table.rows:
+        cells = [column.fill(row) for column in _columns(task_table)]
+        cells.append(speedups_cell(row, task_table.batch_sizes))
+        table.add_row(*(_styled(cell) for cell in cells))
+
+
+def _styled(cell: Cell) -> Text:
+    return Text(cell.text, style="dim" if cell.is_missing else "")
+
+
+def _caption(records: SweepRecords, tables: tuple[TaskTable, ...]) -> str:
+    """What the short headings mean, and how many trials are missing."""
+    text = "params: left in the layers; time, memory: of training"
+    sizes = sorted({size for task_table in tables for size in task_table.batch_sizes})
+    if sizes:
+        text += f"; speed-up: inference over dense, batch {', '.join(map(str, sizes))}"
+    num_unfinished = len(records.unfinished)
+    if num_unfinished:
+        text += (
+            f"\n{num_unfinished} of {records.num_trials} trials have no result; the report says why"
+        )
+    return text

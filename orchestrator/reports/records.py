@@ -1,0 +1,104 @@
+"""What a sweep's folder holds, as frozen values: reports, trials without one, curves, settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from apt_core.report import EvalPoint, RunReport
+
+UNPRUNED_ARMS = frozenset({"ft", "lora"})
+UNPRUNED_ABLATIONS = frozenset({"w/o_Ap"})
+
+Settings = Mapping[str, Any]
+"""A resolved config as dotted keys, e.g. ``training.learning_rate``."""
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """What the runs of one table row share; they differ in the seed only."""
+
+    arm: str
+    ablation: str
+    target_sparsity: float
+    """0 where nothing is pruned, whatever the config's default says."""
+    model: str
+    dataset: str
+    variant: tuple[tuple[str, Any], ...] = ()
+    """Other settings that tell this cell from its neighbours, as (dotted key, value)."""
+
+    @property
+    def is_full(self) -> bool:
+        """True unless a part of the method is switched off."""
+        return self.ablation == "full"
+
+
+@dataclass(frozen=True)
+class UnfinishedTrial:
+    """A trial without a readable ``result.json``, and why."""
+
+    run_id: str
+    state: str
+    """``failed``, ``killed``, ``running``, ``pending`` or ``unreadable``."""
+    reason: str
+    cell: CellKey | None
+    """None when not even the trial's config can be read."""
+    seed: int | None = None
+    last_step: int | None = None
+
+
+@dataclass(frozen=True)
+class ShapePoint:
+    """The model's shape at one logged step."""
+
+    step: int
+    sparsity: float
+    rank_mean: float | None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a run logged over its steps."""
+
+    evals: tuple[EvalPoint, ...] = ()
+    shape: tuple[ShapePoint, ...] = ()
+    """Change points only: the shape is constant between two of them."""
+    last_step: int | None = None
+
+
+@dataclass(frozen=True)
+class SweepRecords:
+    """Everything a report is made of. One broken trial costs a warning only."""
+
+    name: str
+    reports: tuple[RunReport, ...] = ()
+    unfinished: tuple[UnfinishedTrial, ...] = ()
+    warnings: tuple[str, ...] = ()
+    settings: Mapping[str, Settings] = field(default_factory=dict)
+    """run_id -> its resolved config, where that could be read."""
+    curves: Mapping[str, Curves] = field(default_factory=dict)
+    """run_id -> what it logged."""
+
+    @property
+    def num_trials(self) -> int:
+        """Trials that left a folder, finished or not."""
+        return len(self.reports) + len(self.unfinished)
+
+
+def effective_target(arm: str, ablation: str, target_sparsity: float) -> float:
+    """The sparsity that a run aims at: 0 for arms and ablations that remove nothing."""
+    prunes = arm not in UNPRUNED_ARMS and ablation not in UNPRUNED_ABLATIONS
+    return target_sparsity if prunes else 0.0
+
+
+def cell_of_report(report: RunReport) -> CellKey:
+    """The cell of a finished run, without its variant."""
+    target = effective_target(report.arm, report.ablation, report.target_sparsity)
+    return CellKey(report.arm, report.ablation, target, report.model, report.dataset)
+
+
+def cell_of_settings(settings: Settings) -> CellKey:
+    """The cell of a run that only left its config; KeyError when the config lacks a part of it."""
+    arm, ablation = str(settings["arm"]), str(settings["ablation"])
+    target = effective_target(arm, ablation, float(settings["pruning.target_sparsity"]))
+    model, dataset = str(settings["model.model_type"]), str(settings["data.dataset"])
+    return CellKey(arm, ablation, target, model, dataset)

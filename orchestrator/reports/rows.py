@@ -1,0 +1,145 @@
+"""The rows and tables of a report as frozen values, their names and their order (PURE)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from apt_core.report import RunReport
+from orchestrator.reports.records import CellKey, UnfinishedTrial
+from orchestrator.reports.settings import text_of
+from orchestrator.reports.stat import NOTHING, Stat
+
+ARM_ORDER = (
+    "ft",
+    "lora",
+    "lora_prune",
+    "prune_distill",
+    "lora_prune_distill",
+    "llm_pruner",
+    "apt",
+)
+ABLATION_ORDER = ("full", "w/o_Ap", "w/o_AT", "w/o_Ds")
+
+
+@dataclass(frozen=True)
+class TimeToTarget:
+    """Training time until 97% of the baseline's best metric, over the runs that got there."""
+
+    seconds: Stat
+    """Evaluation time left out; empty when no run reached the target."""
+    seconds_with_eval: Stat
+    num_runs: int
+
+    @property
+    def num_reached(self) -> int:
+        """Runs that reached the target metric at the target sparsity."""
+        return self.seconds.n
+
+
+@dataclass(frozen=True)
+class InferenceStat:
+    """Inference at one batch size, over the runs of a cell."""
+
+    latency_ms: Stat
+    throughput_samples_per_s: Stat
+    speedup: Stat
+    """Dense latency over this model's, measured side by side; above 1 is faster than dense."""
+    peak_memory_gib: Stat
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of the grid."""
+
+    key: CellKey
+    metric_name: str = ""
+    runs: tuple[RunReport, ...] = ()
+    """The finished runs, by seed."""
+    unfinished: tuple[UnfinishedTrial, ...] = ()
+    metric: Stat = NOTHING
+    sparsity: Stat = NOTHING
+    num_layer_params: Stat = NOTHING
+    num_total_params: Stat = NOTHING
+    num_trainable_params_peak: Stat = NOTHING
+    macs_per_sample: Stat = NOTHING
+    train_time_s: Stat = NOTHING
+    eval_time_s: Stat = NOTHING
+    peak_train_memory_gib: Stat = NOTHING
+    step_time_ratio: Stat = NOTHING
+    """Median step time after the last surgery over that of the first steps."""
+    inference: Mapping[int, InferenceStat] = field(default_factory=dict)
+    """Batch size -> inference."""
+    is_baseline: bool = False
+    has_baseline: bool = False
+    ratio_to_baseline: float | None = None
+    """Mean metric over the baseline's mean metric; None without a baseline."""
+    difference_to_baseline: float | None = None
+    """Mean metric minus the baseline's, in the metric's own unit."""
+    time_to_target: TimeToTarget | None = None
+    """None without a baseline, or when no run kept its evaluations."""
+
+    @property
+    def density(self) -> Stat:
+        """1 - sparsity."""
+        return Stat(tuple(1.0 - value for value in self.sparsity.values))
+
+    @property
+    def num_trials(self) -> int:
+        """Trials of this cell, finished or not."""
+        return len(self.runs) + len(self.unfinished)
+
+    @property
+    def state(self) -> str:
+        """``finished`` with at least one result, else the states of its trials."""
+        if self.runs:
+            return "finished"
+        return ", ".join(sorted({trial.state for trial in self.unfinished}))
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """The rows of one (model, dataset), in order."""
+
+    model: str
+    dataset: str
+    rows: tuple[Row, ...]
+    target_metrics: tuple[float, ...] = ()
+    """The metric values that time to accuracy is measured to: one per baseline cell."""
+
+    @property
+    def title(self) -> str:
+        """Model and dataset."""
+        return f"{self.model} on {self.dataset}"
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Inference batch sizes that any row measured."""
+        return tuple(sorted({size for row in self.rows for size in row.inference}))
+
+    @property
+    def metric_name(self) -> str:
+        """The metric of this dataset."""
+        return next((row.metric_name for row in self.rows if row.metric_name), "metric")
+
+
+def label_of(key: CellKey) -> str:
+    """A short name for a cell within its table: arm, ablation, target sparsity, variant."""
+    parts = [key.arm if key.is_full else f"{key.arm} {key.ablation}"]
+    if key.target_sparsity > 0:
+        parts.append(f"{100 * key.target_sparsity:g}%")
+    parts.extend(f"{name.split('.')[-1]}={text_of(value)}" for name, value in key.variant)
+    return " ".join(parts)
+
+
+def order_of(key: CellKey) -> tuple[object, ...]:
+    """Sort key of a row: ft, lora, the other arms, apt by sparsity, ablations."""
+    return (
+        not key.is_full,
+        _position(key.arm, ARM_ORDER),
+        _position(key.ablation, ABLATION_ORDER),
+        key.target_sparsity,
+        tuple((name, text_of(value)) for name, value in key.variant),
+    )
+
+
+def _position(name: str, order: Sequence[str]) -> tuple[int, str]:
+    return (order.index(name) if name in order else len(order), name)

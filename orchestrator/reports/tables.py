@@ -1,0 +1,186 @@
+"""Run reports to table rows: one row per cell, over its seeds, relative to FT (PURE)."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from apt_core.evaluator.metrics import accuracy_target, time_to_accuracy
+from apt_core.report import InferencePoint, RunReport
+from orchestrator.reports.records import (
+    CellKey,
+    Settings,
+    SweepRecords,
+    UnfinishedTrial,
+    cell_of_report,
+)
+from orchestrator.reports.rows import InferenceStat, Row, TaskTable, TimeToTarget, order_of
+from orchestrator.reports.settings import text_of, variant_keys
+from orchestrator.reports.stat import Stat
+
+BASELINE_ARM = "ft"
+TARGET_FRACTION = 0.97
+"""Time to accuracy is the time until this fraction of the baseline's best metric."""
+SPARSITY_TOLERANCE = 0.01
+"""A sparsity within one point of its target counts as reached."""
+
+
+def build_tables(records: SweepRecords) -> tuple[TaskTable, ...]:
+    """Group a sweep's trials into rows, and the rows by (model, dataset).
+
+    Args:
+        records: What the sweep's folder holds.
+
+    Returns:
+        One table per (model, dataset); rows ordered ft, lora, apt by sparsity, ablations. Cells
+        without a finished run are rows too.
+    """
+    rows_by_task: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for key, (runs, unfinished) in _cells(records).items():
+        rows_by_task[key.model, key.dataset].append(_row(key, runs, unfinished))
+    return tuple(
+        _task_table(model, dataset, rows) for (model, dataset), rows in sorted(rows_by_task.items())
+    )
+
+
+_Cell = tuple[list[RunReport], list[UnfinishedTrial]]
+
+
+def _cells(records: SweepRecords) -> dict[CellKey, _Cell]:
+    """Trials by cell; one whose runs differ in more than the seed is split by those settings."""
+    trials: dict[CellKey, list[RunReport | UnfinishedTrial]] = defaultdict(list)
+    for report in records.reports:
+        trials[cell_of_report(report)].append(report)
+    for trial in records.unfinished:
+        if trial.cell is not None:
+            trials[trial.cell].append(trial)
+    cells: dict[CellKey, _Cell] = defaultdict(lambda: ([], []))
+    for key, members in trials.items():
+        known = [records.settings[m.run_id] for m in members if m.run_id in records.settings]
+        split_by = variant_keys(known)
+        for member in members:
+            own = replace(key, variant=_variant(records.settings.get(member.run_id), split_by))
+            runs, unfinished = cells[own]
+            runs.append(member) if isinstance(member, RunReport) else unfinished.append(member)
+    return cells
+
+
+def _variant(settings: Settings | None, split_by: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    if settings is None:
+        return tuple((key, "unknown") for key in split_by)
+    return tuple((key, text_of(settings.get(key))) for key in split_by)
+
+
+def _row(key: CellKey, runs: Sequence[RunReport], unfinished: Sequence[UnfinishedTrial]) -> Row:
+    """The row of one cell, not yet compared to its baseline."""
+    runs = sorted(runs, key=lambda run: (run.seed, run.run_id))
+
+    def over(read: Callable[[RunReport], float | None]) -> Stat:
+        return Stat.of(read(run) for run in runs)
+
+    return Row(
+        key=key,
+        metric_name=runs[0].metric_name if runs else "",
+        runs=tuple(runs),
+        unfinished=tuple(sorted(unfinished, key=lambda trial: (trial.seed or 0, trial.run_id))),
+        metric=over(lambda run: run.metric),
+        sparsity=over(lambda run: run.sparsity),
+        num_layer_params=over(lambda run: run.efficiency.num_layer_params),
+        num_total_params=over(lambda run: run.efficiency.num_total_params),
+        num_trainable_params_peak=over(lambda run: run.efficiency.num_trainable_params_peak),
+        macs_per_sample=over(lambda run: run.efficiency.macs_per_sample),
+        train_time_s=over(lambda run: run.train_time_s),
+        eval_time_s=over(lambda run: run.eval_time_s),
+        peak_train_memory_gib=over(lambda run: run.efficiency.peak_train_memory_gib),
+        step_time_ratio=over(_step_time_ratio),
+        inference=_inference(runs),
+        is_baseline=key.arm == BASELINE_ARM,
+    )
+
+
+def _step_time_ratio(run: RunReport) -> float | None:
+    first, last = run.step_time_s.get("first"), run.step_time_s.get("after_last_event")
+    return last / first if first and last else None
+
+
+def _inference(runs: Iterable[RunReport]) -> dict[int, InferenceStat]:
+    points: dict[int, list[InferencePoint]] = defaultdict(list)
+    for run in runs:
+        for point in run.efficiency.inference:
+            points[point.batch_size].append(point)
+    return {size: _inference_stat(points[size]) for size in sorted(points)}
+
+
+def _inference_stat(points: Sequence[InferencePoint]) -> InferenceStat:
+    return InferenceStat(
+        latency_ms=Stat.of(p.latency_ms for p in points),
+        throughput_samples_per_s=Stat.of(p.throughput_samples_per_s for p in points),
+        speedup=Stat.of(p.speedup if p.latency_ms > 0 else None for p in points),
+        peak_memory_gib=Stat.of(p.peak_memory_gib for p in points),
+    )
+
+
+def _task_table(model: str, dataset: str, rows: Sequence[Row]) -> TaskTable:
+    baselines = [row for row in rows if row.is_baseline and row.metric.n]
+    compared = [_compared(row, baseline_of(row.key, baselines)) for row in rows]
+    compared.sort(key=lambda row: order_of(row.key))
+    targets = tuple(sorted({target_metric(row) for row in baselines}))
+    return TaskTable(model, dataset, tuple(compared), targets)
+
+
+def baseline_of(key: CellKey, baselines: Sequence[Row]) -> Row | None:
+    """The full fine-tuning cell that a cell is compared to; None when no single one fits.
+
+    Several baseline cells differ in some settings; the one that agrees on these is taken.
+    """
+    if len(baselines) == 1:
+        return baselines[0]
+    own = dict(key.variant)
+    fitting = [
+        row for row in baselines if all(own.get(name) == value for name, value in row.key.variant)
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def target_metric(baseline: Row) -> float:
+    """`TARGET_FRACTION` of the best metric of the baseline's runs, averaged over its seeds."""
+    targets = Stat.of(
+        accuracy_target(run.history, TARGET_FRACTION) or TARGET_FRACTION * run.metric
+        for run in baseline.runs
+    )
+    assert targets.mean is not None, "a baseline has at least one finished run"
+    return targets.mean
+
+
+def _compared(row: Row, baseline: Row | None) -> Row:
+    """The row with what is measured relative to its baseline."""
+    if baseline is None or baseline.metric.mean is None or row.metric.mean is None:
+        return row
+    mean, reference = row.metric.mean, baseline.metric.mean
+    return replace(
+        row,
+        has_baseline=True,
+        ratio_to_baseline=mean / reference if reference else None,
+        difference_to_baseline=mean - reference,
+        time_to_target=_time_to_target(row, target_metric(baseline)),
+    )
+
+
+def _time_to_target(row: Row, target: float) -> TimeToTarget | None:
+    """None when no run of the row kept its evaluations."""
+    runs = [run for run in row.runs if run.history]
+    sparsity = row.key.target_sparsity
+    reached = [
+        time_to_accuracy(
+            run.history, target, sparsity_target=sparsity, tolerance=SPARSITY_TOLERANCE
+        )
+        for run in runs
+    ]
+    return (
+        TimeToTarget(
+            seconds=Stat.of(point.train_time_s for point in reached if point),
+            seconds_with_eval=Stat.of(point.total_time_s for point in reached if point),
+            num_runs=len(runs),
+        )
+        if runs
+        else None
+    )

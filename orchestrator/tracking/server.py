@@ -1,0 +1,195 @@
+"""`LocalMlflowServer`: MLflow over SQLite in the results folder, for as long as a sweep runs."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from apt_core.errors import TrackingError
+from orchestrator.tracking.uri import QUIET_ENV
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+LOG_FILE = "mlflow-server.log"
+
+_SERVER_ENV = {
+    **QUIET_ENV,
+    # Seven more processes, 600 MB, for features that a tracking server of trainings does not use.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+_LOG_LINES_SHOWN = 12
+_PROGRESS_EVERY_S = 10.0
+_POLL_S = 0.1
+
+
+def server_command(results_dir: Path, port: int) -> list[str]:
+    """The command that serves the tracking data of a results folder, during and after a sweep.
+
+    Args:
+        results_dir: `orchestration.results_dir`.
+        port: Where to listen, on the loopback address only.
+
+    Returns:
+        Program and arguments.
+    """
+    folder = results_dir.resolve()
+    return [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "mlflow-artifacts"),
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+
+
+class LocalMlflowServer:
+    """Context manager around one server process group; it ends with us, whatever ends us.
+
+    Args:
+        results_dir: Where the database, the artifacts and the server's log are kept.
+        port: Where to listen; None: a free port.
+        start_timeout_s: When to give up waiting for the first answer.
+    """
+
+    def __init__(
+        self, results_dir: Path, port: int | None = None, *, start_timeout_s: float = 90.0
+    ) -> None:
+        self._folder = results_dir
+        self._port = port or _free_port()
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        """The address of the server."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the server writes its log."""
+        return self._folder / LOG_FILE
+
+    @property
+    def pid(self) -> int | None:
+        """Process id and process group of the server while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process and return at once; it is ready seconds later, see `wait_ready`.
+
+        Raises:
+            TrackingError: If the port is taken.
+        """
+        if _answers(self._port):
+            raise TrackingError(
+                f"port {self._port} on {HOST} is taken; choose another, "
+                "or set tracking.uri to the server there"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        supervisor = [sys.executable, "-I", str(Path(__file__).with_name("supervise.py"))]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*supervisor, *server_command(self._folder, self._port)],
+                env={**os.environ, **_SERVER_ENV},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C at the terminal is for us; the server must outlive the last delivery.
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            TrackingError: If it ends or takes too long; with the last lines of its log.
+        """
+        began = time.monotonic()
+        next_note = began + _PROGRESS_EVERY_S
+        while not self._is_healthy():
+            now = time.monotonic()
+            if self._process is None or self._process.poll() is not None:
+                raise TrackingError(self._failure("ended while starting"))
+            if now - began > self._start_timeout_s:
+                self.stop()
+                raise TrackingError(
+                    self._failure(f"did not answer in {self._start_timeout_s:.0f} s")
+                )
+            if now > next_note:
+                logger.info("waiting for the MLflow server (%.0f s so far)", now - began)
+                next_note += _PROGRESS_EVERY_S
+            time.sleep(_POLL_S)
+        logger.info("MLflow: %s (ready after %.1f s)", self.uri, time.monotonic() - began)
+
+    def stop(self) -> None:
+        """End the server and wait until its processes are gone; harmless if there is none."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        process.wait()
+
+    def __enter__(self) -> Self:
+        """The server, ready to be used."""
+        logger.info("starting a local MLflow server, log: %s", self.log_path)
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the server."""
+        self.stop()
+
+    def _is_healthy(self) -> bool:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"{self.uri}/health", timeout=1.0):
+                return True
+        except OSError:
+            return False
+
+    def _failure(self, what: str) -> str:
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        shown = "\n  ".join(lines[-_LOG_LINES_SHOWN:])
+        return (
+            f"the local MLflow server {what}; see {self.log_path}, or set tracking.enabled=false. "
+            f"Its last lines:\n  {shown}"
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port)) == 0

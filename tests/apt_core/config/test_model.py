@@ -1,0 +1,29 @@
+"""Section `model`."""
+
+import pytest
+
+from apt_core.config import ModelConfig
+from apt_core.errors import ConfigError
+
+
+def test_own_architectures_add_to_the_builtin_ones() -> None:
+    model = ModelConfig(model_type="mine", architectures={"mine": "/models/mine"})
+    assert model.path == "/models/mine"
+    assert model.architectures["roberta"] == "FacebookAI/roberta-base"
+    assert model.architectures["toy"] == "embedded:toy-roberta"
+
+
+def test_the_path_is_expanded_and_the_table_stays_as_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PLACE", "/somewhere")
+    model = ModelConfig(architectures={"roberta": "${PLACE}/roberta"})
+    assert model.path == "/somewhere/roberta"
+    assert model.architectures["roberta"] == "${PLACE}/roberta"
+
+
+def test_an_unset_variable_is_told_with_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    model = ModelConfig(architectures={"roberta": "${NOWHERE}/roberta"})
+    with pytest.raises(ConfigError, match=r"^model\.architectures\.roberta: .* NOWHERE is not set"):
+        _ = model.path

@@ -1,0 +1,132 @@
+"""What changes a run's identity and what does not."""
+
+import json
+from typing import Any
+
+import pytest
+
+from apt_core.config import load_config
+
+
+def key(*overrides: str) -> dict[str, Any]:
+    return load_config(overrides=overrides).result_key()
+
+
+SAME: dict[str, list[tuple[str, ...]]] = {
+    "names, places and measuring do not count": [
+        (),
+        ("name=other",),
+        ("orchestration.max_failures=3",),
+        ("orchestration.grid=[{seed: [1, 2]}]",),
+        ("tracking.enabled=false",),
+        ("data.cache_dir=/tmp/x",),
+        ("evaluation.latency_repeats=1",),
+        ("evaluation.measure_efficiency=false",),
+        ("hardware.num_threads=1",),
+        ("hardware.cpus_per_worker=2",),
+        ("hardware.gpus_per_worker=1",),
+        ("training.log_every=1", "training.save_every=50%", "training.keep_checkpoints=1"),
+        ("model.architectures.other=/x", "data.datasets.rte.path=/y"),
+    ],
+    "two spellings of a value are one": [
+        (),
+        ("pruning.num_events=10",),
+        ("tuning.max_rank=64",),
+        ("training.micro_batch_size=32",),
+        ("training.head_learning_rate=2e-4",),
+        ("pruning.start=200",),
+        ("data.datasets.sst2.metric=accuracy",),
+        ("model.adapter.mha_components=[v_proj, q_proj]",),
+        ("model.architectures.alias=FacebookAI/roberta-base", "model.model_type=alias"),
+    ],
+    "max_steps wins over epochs": [
+        ("training.max_steps=9",),
+        ("training.max_steps=9", "training.num_epochs=3"),
+    ],
+    "full fine-tuning knows no adapters, pruning, growth or distillation": [
+        ("arm=ft",),
+        ("arm=ft", "pruning.target_sparsity=0.3", "tuning.growth=ratio"),
+        ("arm=ft", "distillation.temperature=2", "training.initial_rank=4"),
+        ("arm=ft", "training.scaling_factor=1", "training.momentum_salience=0.5"),
+        ("arm=ft", "training.optimizer_on_surgery=reset", "model.adapter.apply_to_ffn=false"),
+    ],
+    "lora knows no pruning and no feed-forward adapters": [
+        ("arm=lora",),
+        ("arm=lora", "pruning.target_sparsity=0.3", "model.adapter.apply_to_ffn=false"),
+        ("arm=lora", "tuning.max_rank=16", "distillation.stop=10%"),
+    ],
+    "without pruning the target does not count": [
+        ("ablation=w/o_Ap",),
+        ("ablation=w/o_Ap", "pruning.target_sparsity=0.3", "pruning.window=100"),
+    ],
+    "without growth the tuner does not count": [
+        ("ablation=w/o_AT",),
+        ("ablation=w/o_AT", "tuning.growth=ratio"),
+    ],
+    "without distillation its settings do not count": [
+        ("ablation=w/o_Ds",),
+        ("ablation=w/o_Ds", "distillation.temperature=3"),
+    ],
+    "plain torch ignores the zero stage": [
+        ("hardware.engine=torch",),
+        ("hardware.engine=torch", "hardware.zero_stage=0"),
+    ],
+    "an idle kurtosis weight does not count": [
+        ("pruning.use_kurtosis=false",),
+        ("pruning.use_kurtosis=false", "pruning.kurtosis_weight=2"),
+    ],
+}
+
+
+@pytest.mark.parametrize("reason", SAME)
+def test_equal_runs_have_equal_keys(reason: str) -> None:
+    spellings = {json.dumps(key(*overrides), sort_keys=True) for overrides in SAME[reason]}
+    assert len(spellings) == 1
+
+
+DIFFERENT = [
+    "arm=ft",
+    "arm=lora",
+    "ablation=w/o_Ap",
+    "model.model_type=bert",
+    "model.dropout=0.0",
+    "model.adapter.apply_to_ffn=false",
+    "data.dataset=rte",
+    "data.max_length=64",
+    "data.train_rows=100",
+    "data.eval_rows=100",
+    "training.seed=2",
+    "training.batch_size=16",
+    "training.micro_batch_size=8",
+    "training.eval_every=10%",
+    "training.initial_rank=4",
+    "training.max_steps=10",
+    "training.optimizer_on_surgery=reset",
+    "pruning.target_sparsity=0.4",
+    "pruning.num_events=5",
+    "pruning.min_hidden=16",
+    "tuning.growth=ratio",
+    "distillation.temperature=2",
+    "hardware.precision=bf16",
+    "hardware.engine=torch",
+    "hardware.zero_stage=1",
+    "hardware.num_workers=2",
+]
+
+
+def test_whatever_changes_the_result_changes_the_key() -> None:
+    keys = {json.dumps(key(override), sort_keys=True) for override in ["name=same", *DIFFERENT]}
+    assert len(keys) == len(DIFFERENT) + 1
+
+
+def test_without_pruning_the_schedule_of_growth_still_counts() -> None:
+    assert key("ablation=w/o_Ap") != key("ablation=w/o_Ap", "pruning.num_events=3")
+
+
+def test_only_the_chosen_paths_enter_with_their_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERE", "/here")
+    found = key("model.architectures.roberta=${HERE}/r", "data.datasets.sst2.path=${HERE}/d")
+    assert found["model"]["path"] == "/here/r"
+    assert found["data"]["spec"]["path"] == "/here/d"
+    assert "architectures" not in found["model"]
+    assert "datasets" not in found["data"]

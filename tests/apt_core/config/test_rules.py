@@ -1,0 +1,78 @@
+"""Every rule between fields, broken once and kept once."""
+
+from typing import Any
+
+import pytest
+
+from apt_core.config import load_config
+from apt_core.errors import ConfigError
+
+BROKEN: list[tuple[list[str], str]] = [
+    (
+        ["arm=lora", "ablation=w/o_Ap"],
+        r"ablation: only arm apt can be ablated.*lora.*set arm to apt",
+    ),
+    (["model.model_type=robrta"], r'model\.model_type: .*got "robrta".*did you mean roberta\?'),
+    (["data.dataset=sst"], r"data\.dataset: .*did you mean sst2\?"),
+    (
+        ["orchestration.grid=[{model: tyo}]"],
+        r"orchestration\.grid\[0\]\.model: .*did you mean toy\?",
+    ),
+    (["orchestration.grid=[{dataset: rta}]"], r"grid\[0\]\.dataset: .*did you mean rte\?"),
+    (["hardware.num_workers=3"], r"training\.batch_size: .*3 workers \(got 32\); .*multiple of"),
+    (
+        ["training.micro_batch_size=5", "hardware.num_workers=2"],
+        r"training\.batch_size: .*2 workers x micro_batch_size 5 .*multiple of 10",
+    ),
+    (["training.num_epochs=null"], r"training\.num_epochs: .*set one of them"),
+    (
+        ["hardware.precision=fp16"],
+        r"fp16 needs a GPU .*; set hardware\.precision to bf16 or fp32, "
+        r"or hardware\.gpus_per_worker above 0",
+    ),
+    (
+        ["hardware.precision=fp16", "hardware.gpus_per_worker=1", "hardware.zero_stage=0"],
+        r"hardware\.zero_stage: fp16 needs ZeRO .*1 or higher",
+    ),
+    (
+        ["pruning.update_frequency=100", "pruning.num_events=3"],
+        r"pruning\.update_frequency: excludes pruning\.num_events, which is 3",
+    ),
+    (
+        ["distillation.distill_loss_weight_end=0.2", "distillation.distill_loss_weight_start=0.3"],
+        r"distill_loss_weight_start: is above distill_loss_weight_end, which is 0\.2",
+    ),
+    (
+        ["distillation.prediction_weight=0", "distillation.layer_weight=0"],
+        r"prediction_weight: .*nothing to distil",
+    ),
+    (["tuning.max_rank=4"], r"tuning\.max_rank: is below training\.initial_rank, which is 8"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), BROKEN, ids=lambda v: str(v)[:40])
+def test_a_broken_rule_is_told_with_its_remedy(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=overrides)
+
+
+KEPT: list[tuple[str, Any]] = [
+    ("arm=lora", None),
+    ("hardware.num_workers=4", "training.micro_batch_size=4"),
+    ("hardware.precision=fp16", "hardware.gpus_per_worker=0.5"),
+    ("hardware.zero_stage=0", "hardware.precision=bf16"),
+    ("training.num_epochs=null", "training.max_steps=10"),
+    ("pruning.update_frequency=100", None),
+    ("tuning.max_rank=8", "orchestration.grid=[{model: [toy, bert], dataset: rte, seed: 3}]"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), KEPT)
+def test_a_kept_rule_says_nothing(first: str, second: str | None) -> None:
+    load_config(overrides=[o for o in (first, second) if o is not None])
+
+
+def test_all_broken_rules_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(overrides=["arm=ft", "ablation=w/o_Ds", "data.dataset=x", "tuning.max_rank=1"])
+    assert len(str(error.value).splitlines()) == 3

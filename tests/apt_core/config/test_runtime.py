@@ -1,0 +1,21 @@
+"""Sections `evaluation`, `hardware`, `orchestration`, `tracking`."""
+
+from pathlib import Path
+
+import pytest
+
+from apt_core.config import GridBlock, OrchestrationConfig
+
+
+def test_a_single_value_of_a_grid_counts_as_a_list_of_one() -> None:
+    block = GridBlock.model_validate(
+        {"arm": "ft", "sparsity": 0.4, "seed": [1, 2], "set": {"a": 1}}
+    )
+    assert (block.arm, block.sparsity, block.seed) == (("ft",), (0.4,), (1, 2))
+    assert block.model is None
+    assert block.set == {"a": 1}
+
+
+def test_the_results_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "/somewhere")
+    assert OrchestrationConfig(results_dir="${PLACE}/runs").results_path == Path("/somewhere/runs")

@@ -1,0 +1,36 @@
+"""Collectives: nothing happens alone; two workers sum, gather and broadcast."""
+
+import pytest
+import torch
+
+from apt_core.trainer import distributed
+from tests.reference.collective_cases import check_collectives
+from tests.spawn import run_workers
+
+
+def test_without_a_group_collectives_change_nothing() -> None:
+    tensors = [torch.ones(2), torch.zeros(3, 1)]
+    assert distributed.rank() == 0
+    assert distributed.world_size() == 1
+    assert all(a is b for a, b in zip(distributed.all_reduce_sum(tensors), tensors, strict=True))
+    assert distributed.all_gather_flat(tensors[1]).shape == (1, 3)
+    distributed.broadcast_from_first(tensors)
+    distributed.barrier()
+    assert tensors[0].eq(1).all()
+
+
+@pytest.mark.distributed
+def test_two_workers_sum_gather_and_broadcast() -> None:
+    first, second = run_workers(check_collectives)
+    # worker r holds [r+1, r+1] and [[10(r+1)]]: sums are 3, 3 and 30
+    assert first["sums"] == second["sums"] == [[3.0, 3.0], [[30.0]]]
+    assert first["dtypes"] == ["torch.float32", "torch.bfloat16"]
+    assert first["gathered"] == second["gathered"] == [[1.0, 1.0], [2.0, 2.0]]
+    assert first["broadcast"] == second["broadcast"] == [[1.0, 1.0], [[10.0]]]
+    assert first["group_was_kept"]
+    assert [first["rank"], second["rank"]] == [0, 1]
+
+
+def test_a_group_of_one_is_made_when_there_is_none_and_left_at_the_end() -> None:
+    (result,) = run_workers(check_collectives, num_workers=1)
+    assert result["own_group"]

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs.dry_run import describe
+from tests.jobs.test_planning import plan_of
+
+
+def test_a_dry_run_prints_configuration_trials_and_schedule(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(project)
+    (project / "runs").rmdir()
+    assert describe(plan) == 0
+    out = capsys.readouterr().out
+    resolved = yaml.safe_load(out[: out.index("# 4 trials")])
+    assert resolved["training"]["max_steps"] == 100
+    for spec in plan.specs:
+        assert spec.run_id in out  # never cut, however narrow the terminal
+    assert out.count("about") == 4
+    assert "unknown until first steps" in out
+    assert "nothing was started" in out
+    assert not (project / "runs").exists()
+
+
+def test_the_schedule_shows_density_budget_and_mu(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    describe(plan_of(project, "orchestration.grid=[{arm: apt, sparsity: 0.6}]"))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    # start 10, stop 50, 4 events; density = 0.4 + 0.6 * ((50 - s) / 40)**3
+    # budget = 663,552 * (1 + 3 k / 4); mu = (s - 10) / 40
+    assert ["1", "20", "0.6531", "0.3469", "1,161,216", "0.250"] in rows
+    assert ["2", "30", "0.4750", "0.5250", "1,658,880", "0.500"] in rows
+    assert ["4", "50", "0.4000", "0.6000", "2,654,208", "1.000"] in rows
+
+
+def test_a_part_that_is_switched_off_is_a_dash(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    describe(plan_of(project, "orchestration.grid=[]", "ablation=w/o_Ds"))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["4", "50", "0.4000", "0.6000", "2,654,208", "-"] in rows
+    describe(plan_of(project, "orchestration.grid=[]", "ablation=w/o_AT"))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["4", "50", "0.4000", "0.6000", "-", "1.000"] in rows

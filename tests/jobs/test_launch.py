@@ -1,0 +1,58 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from apt_core.report import RunReport
+from jobs.launch import _verdict, launch
+from jobs.planning import Plan
+from orchestrator.execution.status import TrialState, read_status
+from orchestrator.execution.sweep import SweepOutcome, TrialFailure
+from tests.jobs.test_planning import plan_of
+from tests.orchestrator.execution.standin import make_report
+
+
+def finish_all(plan: Plan) -> None:
+    """Give every trial a result, as if the sweep had run."""
+    for trial in plan.trials:
+        config, spec = trial.cell.config, trial.spec
+        report: RunReport = replace(
+            make_report(spec.run_id, spec.command),
+            arm=config.arm,
+            model="mine",
+            dataset="mine",
+            target_sparsity=config.pruning.target_sparsity if config.arm == "apt" else 0.0,
+            sparsity=config.pruning.target_sparsity if config.arm == "apt" else 0.0,
+        )
+        spec.run_dir.mkdir(parents=True)
+        (spec.run_dir / "config.json").write_text(json.dumps(spec.config))
+        (spec.run_dir / "result.json").write_text(json.dumps(report.to_json()))
+
+
+def test_a_finished_sweep_prints_its_table_again_and_starts_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(project)
+    finish_all(plan)
+    assert launch(plan) == 0
+    out = capsys.readouterr().out
+    assert "lora" in out
+    assert str(plan.sweep_dir / "report" / "report.md") in out
+    assert (plan.sweep_dir / "report" / "report.html").exists()
+    assert read_status(plan.sweep_dir).state is TrialState.FINISHED
+    assert not (plan.sweep_dir / "ray").exists()
+
+
+def test_failures_are_told_with_reason_and_log(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = TrialFailure("id1", "apt 0.6", "worker 0: boom", Path("/runs/id1/worker.log"))
+    assert _verdict(SweepOutcome((), (), (failure,)), 4) == 1
+    message = capsys.readouterr().err
+    assert "1 of 4 trials failed" in message
+    assert "apt 0.6 (id1): worker 0: boom; log: /runs/id1/worker.log" in message
+
+
+def test_a_stop_is_told_and_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _verdict(SweepOutcome((), (), (), "SIGTERM"), 4) == 1
+    assert "stopped by SIGTERM; the same command continues" in capsys.readouterr().err
+    assert _verdict(SweepOutcome((), (), ()), 4) == 0

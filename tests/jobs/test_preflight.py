@@ -1,0 +1,74 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from apt_core.config import load_config
+from apt_core.errors import DataError, UserError
+from jobs.preflight import (
+    Place,
+    Problems,
+    check_surroundings,
+    hub_train_rows,
+    ray_address,
+)
+
+
+def failing(message: str) -> None:
+    raise DataError(message)
+
+
+def test_problems_are_collected_and_repeated_ones_told_once() -> None:
+    problems = Problems()
+    assert problems.check(len, "abc") == 3
+    for message in ("one", "two", "one"):
+        assert problems.check(failing, message) is None
+    with pytest.raises(UserError) as caught:
+        problems.raise_if_any()
+    assert str(caught.value) == "one\ntwo"
+
+
+def test_no_problem_raises_nothing() -> None:
+    Problems().raise_if_any()
+
+
+def test_a_defect_of_ours_is_not_collected() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Problems().check(divmod, 1, 0)
+
+
+def test_the_address_comes_from_the_configuration_then_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert ray_address(load_config()) is None
+    monkeypatch.setenv("RAY_ADDRESS", "there:6379")
+    assert ray_address(load_config()) == "there:6379"
+    assert ray_address(load_config([], ["orchestration.address=here:1"])) == "here:1"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_results_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    problems = Problems()
+    config = load_config([], [f"orchestration.results_dir={tmp_path / 'runs'}"])
+    check_surroundings(config, problems, Place.HERE)
+    with pytest.raises(UserError, match=r"orchestration\.results_dir"):
+        problems.raise_if_any()
+
+
+def test_a_results_folder_below_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    problems = Problems()
+    config = load_config([], [f"orchestration.results_dir={tmp_path / 'file' / 'runs'}"])
+    check_surroundings(config, problems, Place.HERE)
+    with pytest.raises(UserError, match=r"orchestration\.results_dir: cannot create"):
+        problems.raise_if_any()
+
+
+def test_sizes_of_the_hubs_glue_are_known_under_both_spellings() -> None:
+    assert hub_train_rows(load_config().data.spec) == 67_349
+    other = load_config([], ["data.datasets.sst2={path: glue/sst2, subset: null}"])
+    assert hub_train_rows(other.data.spec) == 67_349
+    own = load_config([], ["data.datasets.sst2={path: me/sst2, subset: null}"])
+    assert hub_train_rows(own.data.spec) is None

@@ -1,0 +1,95 @@
+"""A training function for tests of the execution: as fast as we like, and it fails on demand.
+
+What it does is the configuration's name: ``crash`` kills its process once, ``wrong`` has wrong
+input, ``broken`` raises always, ``slow`` waits after its first step for a file ``go``, anything
+else just trains.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from apt_core.config import ExperimentConfig
+from apt_core.errors import DataError
+from apt_core.report import Efficiency, RunReport, StepMetrics
+
+ENTRY = "tests.orchestrator.execution.standin:train"
+NUM_STEPS = 6
+CRASH_STEP = 3
+
+
+def train(
+    config: ExperimentConfig,
+    *,
+    run_dir: Path,
+    run_id: str,
+    command: str = "",
+    callbacks: Sequence[Any] = (),
+) -> RunReport:
+    """Count to `NUM_STEPS`, from the checkpoint if there is one."""
+    checkpoint = run_dir / "checkpoint"
+    first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    with (run_dir / "starts").open("a") as file:
+        file.write(f"{first} {os.getpid()}\n")
+    if config.name == "wrong":
+        raise DataError("column 'text' is missing")
+    if config.name == "broken":
+        raise RuntimeError("a defect")
+    for step in range(first + 1, NUM_STEPS + 1):
+        time.sleep(0.02)
+        checkpoint.write_text(str(step))
+        if os.environ.get("RANK", "0") == "0":
+            log(run_dir, step)
+        while config.name == "slow" and not (run_dir / "go").exists():
+            time.sleep(0.05)
+        if config.name == "crash" and first == 0 and step == CRASH_STEP:
+            os.kill(os.getpid(), signal.SIGKILL)
+    report = make_report(run_id, command)
+    (run_dir / "result.json").write_text(json.dumps(report.to_json()))
+    return report
+
+
+def log(run_dir: Path, step: int) -> None:
+    """Append one line to the metric log."""
+    values = {"train/loss": 1.0 / step, "eval/metric": step / 10}
+    line = StepMetrics(step, int(time.time() * 1000), values)
+    with (run_dir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(line.to_json()) + "\n")
+
+
+def make_report(run_id: str, command: str = "") -> RunReport:
+    """A valid report."""
+    return RunReport(
+        run_id=run_id,
+        name="test",
+        arm="ft",
+        ablation="full",
+        model="toy",
+        dataset="toy_sentiment",
+        seed=1,
+        target_sparsity=0.0,
+        sparsity=0.0,
+        metric_name="accuracy",
+        metric=0.9,
+        metrics={"accuracy": 0.9},
+        total_steps=NUM_STEPS,
+        train_time_s=1.0,
+        eval_time_s=0.5,
+        efficiency=Efficiency(100, 200, 50, 1000, 0.5),
+        command=command,
+    )
+
+
+def starts(run_dir: Path) -> list[int]:
+    """The step at which each attempt began."""
+    path = run_dir / "starts"
+    return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def last_pid(run_dir: Path) -> int:
+    """The process of the last attempt."""
+    return int((run_dir / "starts").read_text().split()[-1])

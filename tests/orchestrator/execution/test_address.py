@@ -1,0 +1,22 @@
+import socket
+
+import pytest
+
+from apt_core.errors import ConfigError
+from orchestrator.execution.address import check_address
+
+
+def test_an_address_without_a_port_is_left_to_ray() -> None:
+    check_address(None)
+    check_address("auto")
+    check_address("local")
+
+
+def test_a_port_without_a_listener_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"no Ray cluster at ray://127\.0\.0\.1:9"):
+        check_address("ray://127.0.0.1:9")
+
+
+def test_a_listener_is_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check_address(f"127.0.0.1:{server.getsockname()[1]}")

@@ -1,0 +1,55 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from apt_core.errors import ConfigError
+from orchestrator.execution.cluster import (
+    cluster,
+    driver_output,
+    make_temp_dir,
+    num_local_cpus,
+    remove_stale_dirs,
+)
+
+
+def test_rays_folder_is_short_even_where_the_temporary_folder_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    folder = make_temp_dir()
+    folder.rmdir()
+    assert len(str(folder)) < 40
+
+
+def test_only_folders_of_dead_drivers_are_removed(tmp_path: Path) -> None:
+    last_pid = int(Path("/proc/sys/kernel/pid_max").read_text())
+    dead, alive, other = (
+        tmp_path / name for name in (f"apt-{last_pid + 1}-x", f"apt-{os.getpid()}-x", "apt-get-x")
+    )
+    for folder in (dead, alive, other):
+        folder.mkdir()
+    remove_stale_dirs(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([alive, other])
+
+
+def test_what_is_printed_inside_goes_to_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with driver_output(tmp_path / "driver.log"):
+        sys.stdout.write("a banner\n")
+    sys.stdout.write("ours\n")
+    assert (tmp_path / "driver.log").read_text() == "a banner\n"
+    assert capsys.readouterr().out == "ours\n"
+
+
+def test_there_is_at_least_one_cpu() -> None:
+    assert num_local_cpus() >= 1
+
+
+def test_a_cluster_that_does_not_exist_is_the_users_error() -> None:
+    with pytest.raises(ConfigError, match=r"orchestration\.address"), cluster("127.0.0.1:9"):
+        pass

@@ -1,0 +1,26 @@
+import os
+import signal
+
+import pytest
+
+from orchestrator.execution.stopping import StopSignal
+
+
+def test_the_first_signal_asks_and_the_second_acts_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopSignal() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        assert stop.name == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_handlers_can_be_taken_back_from_a_library() -> None:
+    with StopSignal() as stop:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop.install()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.name == "SIGTERM"

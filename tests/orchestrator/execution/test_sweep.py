@@ -1,0 +1,153 @@
+"""A real local cluster, with a stand-in for the training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apt_core.config import ExperimentConfig, config_to_json
+from orchestrator.execution.status import TrialState, read_status, trial_state
+from orchestrator.execution.stopping import StopSignal
+from orchestrator.execution.sweep import SweepSettings, new_launch_dir, run_sweep
+from orchestrator.execution.trial import TrialSpec
+from tests.orchestrator.execution.standin import (
+    CRASH_STEP,
+    ENTRY,
+    NUM_STEPS,
+    last_pid,
+    make_report,
+    starts,
+)
+
+REPOSITORY = Path(__file__).parents[3]
+DRIVER = """
+import sys
+from pathlib import Path
+from orchestrator.execution.stopping import StopSignal
+from orchestrator.execution.sweep import SweepSettings, run_sweep
+from tests.orchestrator.execution.test_sweep import trial
+
+root = Path(sys.argv[1])
+with StopSignal() as stop:
+    outcome = run_sweep([trial(root, "slow")], SweepSettings(root), stop=stop)
+sys.exit(0 if outcome.is_complete else 1)
+"""
+
+
+def trial(root: Path, name: str) -> TrialSpec:
+    return TrialSpec(
+        run_id=f"id-{name}",
+        label=f"label of {name}",
+        run_dir=root / "trials" / f"id-{name}",
+        total_steps=NUM_STEPS,
+        config=config_to_json(ExperimentConfig(name=name)),
+        command="",
+        entry=ENTRY,
+    )
+
+
+def finish(spec: TrialSpec) -> None:
+    spec.run_dir.mkdir(parents=True)
+    (spec.run_dir / "result.json").write_text(json.dumps(make_report(spec.run_id).to_json()))
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_sweep_retries_a_crash_outlives_failures_and_skips_what_is_finished(
+    tmp_path: Path,
+) -> None:
+    done, crash, wrong, broken = (
+        trial(tmp_path, name) for name in ("done", "crash", "wrong", "broken")
+    )
+    finish(done)
+    polls: list[int] = []
+
+    with StopSignal() as stop:
+        outcome = run_sweep(
+            [done, wrong, broken, crash],
+            SweepSettings(tmp_path, max_failures=1),
+            stop=stop,
+            on_poll=lambda: polls.append(1),
+        )
+
+    assert [t.run_id for t in outcome.finished] == ["id-done", "id-crash"]
+    assert outcome.skipped == (done,)
+    assert starts(done.run_dir) == []
+    assert starts(crash.run_dir) == [0, CRASH_STEP]  # went on where it was killed
+    assert starts(wrong.run_dir) == [0]  # wrong input is not tried again
+    assert starts(broken.run_dir) == [0, 0]
+    reasons = {failure.run_id: failure.reason for failure in outcome.failures}
+    assert reasons == {"id-wrong": "column 'text' is missing", "id-broken": "worker 0: a defect"}
+    assert not outcome.is_complete
+    assert "RuntimeError: a defect" in (broken.run_dir / "worker.log").read_text()
+    assert len(polls) > 1
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_stopped_and_then_a_killed_sweep_go_on_by_the_same_command(tmp_path: Path) -> None:
+    spec = trial(tmp_path, "slow")
+
+    driver = start_driver(tmp_path)
+    wait_until(lambda: progress(spec) == 1)
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(60) == 1
+    assert read_status(spec.run_dir).state is TrialState.KILLED
+    assert "SIGTERM" in read_status(spec.run_dir).reason
+    wait_until(lambda: not is_alive(last_pid(spec.run_dir)), 20)
+
+    driver = start_driver(tmp_path)
+    wait_until(lambda: progress(spec) == 2)
+    driver.kill()
+    driver.wait()
+    wait_until(lambda: not is_alive(last_pid(spec.run_dir)), 30)
+
+    (spec.run_dir / "go").touch()
+    assert start_driver(tmp_path).wait(120) == 0
+    assert trial_state(spec.run_dir, spec.run_id) is TrialState.FINISHED
+    assert starts(spec.run_dir) == [0, 1, 2]
+
+
+def start_driver(root: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(root)], cwd=REPOSITORY)
+
+
+def progress(spec: TrialSpec) -> int:
+    path = spec.run_dir / "checkpoint"
+    return int(path.read_text() or 0) if path.exists() else 0
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.2)
+
+
+def test_a_finished_sweep_starts_no_ray(tmp_path: Path) -> None:
+    spec = trial(tmp_path, "done")
+    finish(spec)
+    with StopSignal() as stop:
+        outcome = run_sweep([spec], SweepSettings(tmp_path), stop=stop)
+    assert outcome.is_complete
+    assert not (tmp_path / "ray").exists()
+
+
+def test_every_launch_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    names = [new_launch_dir(tmp_path).name for _ in range(3)]
+    assert names == ["001", "002", "003"]

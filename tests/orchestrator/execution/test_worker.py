@@ -1,0 +1,65 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apt_core.config import ExperimentConfig, config_to_json
+from apt_core.errors import DataError
+from orchestrator.execution.status import (
+    CONFIG_FILE,
+    TrialState,
+    read_status,
+    write_json_atomically,
+)
+from orchestrator.execution.trial import TrialSpec
+from orchestrator.execution.worker import load_entry, run_payload
+from tests.orchestrator.execution.standin import ENTRY, NUM_STEPS, starts
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _environment_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "DS_ACCELERATOR"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
+def payload(run_dir: Path, name: str, launch_id: str = "001") -> dict[str, object]:
+    config = config_to_json(ExperimentConfig(name=name))
+    write_json_atomically(run_dir / CONFIG_FILE, config)
+    return TrialSpec("a", "a", run_dir, NUM_STEPS, config, "", entry=ENTRY).payload(launch_id)
+
+
+def test_a_training_leaves_finished_and_returns_its_report(tmp_path: Path) -> None:
+    report = run_payload(payload(tmp_path, "good"), rank=0)
+    assert report.run_id == "a"
+    assert read_status(tmp_path).state is TrialState.FINISHED
+
+
+def test_wrong_input_is_recorded_and_not_tried_again_in_the_same_launch(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        run_payload(payload(tmp_path, "wrong"), rank=0)
+    assert run_payload(payload(tmp_path, "wrong"), rank=0) is None
+    assert starts(tmp_path) == [0]
+    assert read_status(tmp_path).reason == "column 'text' is missing"
+    with pytest.raises(DataError):  # the user may have mended it: a new launch tries
+        run_payload(payload(tmp_path, "wrong", "002"), rank=0)
+
+
+def test_the_default_entry_is_the_library_entry() -> None:
+    assert load_entry("apt_core.report:RunReport").__name__ == "RunReport"
+
+
+def test_output_of_c_libraries_and_tracebacks_land_in_the_worker_log(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from orchestrator.execution.worker import redirect_output;"
+        f"from pathlib import Path; redirect_output(Path({str(tmp_path)!r}) / 'w.log');"
+        "os.write(1, b'from C\\n'); print('from Python'); raise SystemExit('from exit')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert done.stdout == done.stderr == b""
+    assert (tmp_path / "w.log").read_text() == "from C\nfrom Python\nfrom exit\n"

@@ -1,0 +1,44 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from orchestrator.reports.collect import collect
+from orchestrator.reports.table_csv import write_table_csv
+from orchestrator.reports.tables import build_tables
+from tests.orchestrator.reports.synthetic_sweep import Trial, demo_trials, write_sweep, write_trial
+
+
+def lines_of(sweep: Path) -> list[dict[str, str]]:
+    path = sweep / "table.csv"
+    write_table_csv(path, build_tables(collect(sweep)))
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_numbers_are_unrounded(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, demo_trials())
+    (table,) = build_tables(collect(sweep))
+    for line, row in zip(lines_of(sweep), table.rows, strict=True):
+        assert float(line["metric_mean"]) == row.metric.mean
+        assert float(line["metric_std"]) == row.metric.std
+        assert float(line["density_mean"]) == pytest.approx(1 - float(line["sparsity_mean"]))
+        assert float(line["speedup_batch_128_mean"]) == row.inference[128].speedup.mean
+        assert line["seeds"] == "1 2 3"
+
+
+def test_no_field_is_empty_and_a_failure_is_told(tmp_path: Path) -> None:
+    write_trial(tmp_path, Trial("ft"))
+    write_trial(tmp_path, Trial("apt", 0.6), status={"state": "FAILED", "reason": "boom, twice"})
+    lines = lines_of(tmp_path)
+    assert all(value for line in lines for value in line.values())
+    assert lines[1]["state"] == "failed"
+    assert lines[1]["metric_mean"] == "NA"
+    assert "failed: boom, twice (last log: step 200)" in lines[1]["unfinished"]
+
+
+def test_not_reached_is_said(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, demo_trials())
+    line = next(line for line in lines_of(sweep) if line["row"] == "apt w/o_Ds 60%")
+    assert line["time_to_97_percent_of_ft_s_mean"] == "not reached"
+    assert line["runs_that_reached_97_percent_of_ft"] == "0"

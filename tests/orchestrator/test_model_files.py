@@ -1,0 +1,74 @@
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from apt_core.errors import UnsupportedModelError
+from orchestrator.model_files import check_model, locate_model, read_shapes
+from tests.jobs.conftest import write_model, write_safetensors
+
+
+def test_sizes_come_from_configuration_and_header(tmp_path: Path) -> None:
+    write_model(tmp_path / "model")
+    facts = check_model(str(tmp_path / "model"), "field")
+    assert facts is not None
+    assert (facts.num_params, facts.hidden_size, facts.num_layers) == (1000, 768, 12)
+
+
+def test_a_hub_id_is_left_to_the_hub() -> None:
+    assert check_model("FacebookAI/roberta-base", "field") is None
+    assert locate_model("./here") == Path("here")
+    assert locate_model("/a/b") == Path("/a/b")
+
+
+def test_the_embedded_model_is_whole() -> None:
+    facts = check_model("embedded:toy-roberta", "field")
+    assert facts is not None
+    assert 1_000_000 < facts.num_params < 3_000_000
+
+
+@pytest.mark.parametrize("keep", [0, 5, 8, 40, -1])
+def test_weights_that_end_too_early_are_told(tmp_path: Path, keep: int) -> None:
+    file = tmp_path / "w.safetensors"
+    write_safetensors(file)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(UnsupportedModelError, match=r"field: .*w\.safetensors"):
+        read_shapes(file, "field")
+
+
+def test_something_else_than_safetensors_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(struct.pack("<Q", 4) + b"nope" + bytes(100))
+    with pytest.raises(UnsupportedModelError, match="unreadable header"):
+        read_shapes(file, "field")
+
+
+def test_real_safetensors_files_are_understood(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(2, 3), "b": torch.zeros(5)}, tmp_path / "w.safetensors")
+    assert read_shapes(tmp_path / "w.safetensors", "") == {"a": (2, 3), "b": (5,)}
+
+
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    with pytest.raises(UnsupportedModelError, match="does not exist"):
+        check_model(str(folder), "field")
+    write_model(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UnsupportedModelError, match="convert the weights"):
+        check_model(str(folder), "field")
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"weight": "part-1.safetensors"}})
+    )
+    with pytest.raises(UnsupportedModelError, match=r"lacks the weight file part-1"):
+        check_model(str(folder), "field")
+    write_safetensors(folder / "part-1.safetensors", 7)
+    facts = check_model(str(folder), "field")
+    assert facts is not None
+    assert facts.num_params == 7
+    (folder / "config.json").unlink()
+    with pytest.raises(UnsupportedModelError, match=r"no config\.json"):
+        check_model(str(folder), "field")

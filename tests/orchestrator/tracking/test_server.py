@@ -1,0 +1,138 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from apt_core.errors import TrackingError
+from orchestrator.tracking import server as server_module
+from orchestrator.tracking.server import LocalMlflowServer, server_command
+
+
+def group_is_gone(pgid: int, timeout_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(pgid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def fake_command(code: str) -> object:
+    return lambda results_dir, port: [sys.executable, "-c", code, str(port)]
+
+
+HEALTHY = """
+import http.server, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), H).serve_forever()
+"""
+
+
+def test_the_server_keeps_its_data_in_the_results_folder(tmp_path: Path) -> None:
+    command = server_command(tmp_path, 5001)
+    assert f"sqlite:///{tmp_path.resolve()}/mlflow.db" in command
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+
+
+def test_a_server_that_dies_at_the_start_is_an_error_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import sys; print('cannot open database'); sys.exit(3)"
+    monkeypatch.setattr(server_module, "server_command", fake_command(code))
+    with (
+        pytest.raises(TrackingError, match=r"(?s)ended while starting.*cannot open database"),
+        LocalMlflowServer(tmp_path),
+    ):
+        pass
+
+
+def test_a_server_that_never_answers_is_an_error_and_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        server_module, "server_command", fake_command("import time; time.sleep(60)")
+    )
+    server = LocalMlflowServer(tmp_path, start_timeout_s=0.5)
+    server.start()
+    pid = server.pid
+    assert pid is not None
+    with pytest.raises(TrackingError, match="did not answer in"):
+        server.wait_ready()
+    assert server.pid is None
+    assert group_is_gone(pid)
+
+
+def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(TrackingError, match="taken"):
+            LocalMlflowServer(tmp_path, taken.getsockname()[1]).start()
+
+
+def test_leaving_the_block_ends_every_process_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "server_command", fake_command(HEALTHY))
+    with LocalMlflowServer(tmp_path) as server:
+        pid = server.pid
+        assert pid is not None
+        assert os.getpgid(pid) == pid != os.getpgid(0)
+    assert group_is_gone(pid)
+
+
+def test_a_server_that_ignores_sigterm_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HEALTHY
+    monkeypatch.setattr(server_module, "server_command", fake_command(stubborn))
+    with LocalMlflowServer(tmp_path) as server:
+        pid = server.pid
+        assert pid is not None
+    assert group_is_gone(pid)
+
+
+def test_the_server_ends_when_its_driver_is_killed(tmp_path: Path) -> None:
+    driver = f"""
+import sys, time
+from pathlib import Path
+from orchestrator.tracking import server
+server.server_command = lambda folder, port: [sys.executable, "-c", {HEALTHY!r}, str(port)]
+local = server.LocalMlflowServer(Path({str(tmp_path)!r}))
+with local:
+    print(local.pid, flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", driver], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        server_pid = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+    assert group_is_gone(server_pid)
+
+
+@pytest.mark.services
+def test_the_real_server_answers_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with LocalMlflowServer(tmp_path / "results") as server:
+        pid = server.pid
+        assert pid is not None
+        with urllib.request.urlopen(f"{server.uri}/health") as answer:
+            assert answer.status == 200
+        group = subprocess.run(
+            ["ps", "-o", "args=", "-g", str(pid)], capture_output=True, text=True, check=False
+        )
+        assert "huey" not in group.stdout
+    assert group_is_gone(pid)
+    assert (tmp_path / "results" / "mlflow.db").exists()
+    assert server.log_path.exists()

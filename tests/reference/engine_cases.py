@@ -1,0 +1,397 @@
+"""What every engine must do, as functions that run in workers and return numbers to assert on."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from apt_core.trainer.distributed import rank, world_size
+from apt_core.trainer.engine import Engine, OptimizerSnapshot, Precision
+from apt_core.trainer.optim import OptimizerSettings, learning_rate_at
+from apt_core.trainer.torch_engine import TorchEngine
+from tests.reference.tiny_modules import TinyTrained, tiny_batch, tiny_surgery
+
+SETTINGS = OptimizerSettings(
+    weight_decay=0.1, max_grad_norm=0.5, rate_multipliers={"student.head.*": 5.0}
+)
+CPU = torch.device("cpu")
+Kind = str | int
+"""``torch``, or a ZeRO stage."""
+
+
+def make_engine(
+    kind: Kind,
+    module: nn.Module,
+    snapshot: OptimizerSnapshot | None = None,
+    *,
+    precision: Precision = "fp32",
+    accumulation_steps: int = 1,
+) -> Engine:
+    common: dict[str, Any] = {
+        "settings": SETTINGS,
+        "device": CPU,
+        "precision": precision,
+        "accumulation_steps": accumulation_steps,
+    }
+    if isinstance(kind, str):
+        return TorchEngine(module, snapshot, **common)
+    from apt_core.trainer.deepspeed_engine import DeepSpeedEngine
+
+    return DeepSpeedEngine(module, snapshot, zero_stage=kind, persistence_threshold=10, **common)
+
+
+def rate(step: int) -> float:
+    return learning_rate_at(step, peak=0.02, warmup_steps=2, total_steps=8)
+
+
+def train(engine: Engine, steps: range, *, accumulation_steps: int = 1) -> list[float]:
+    """Train on this worker's batches; returns gradient norms."""
+    dtype = next(engine.module.parameters()).dtype
+    norms = []
+    for step in steps:
+        for micro in range(accumulation_steps):
+            inputs, labels = tiny_batch(step, rank() * accumulation_steps + micro)
+            output = engine(inputs.to(dtype), labels, functional.cross_entropy)
+            engine.backward(output.loss)
+        norms.append(engine.step(rate(step)).grad_norm)
+    return norms
+
+
+def oracle(
+    num_shares: int, steps: int, surgery_at: int | None
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Plain AdamW, one tensor per parameter, on the mean loss over all shares of the batch."""
+    module = TinyTrained()
+    states: dict[str, dict[str, Any]] = {}
+    norms = []
+    for step in range(steps):
+        if step == surgery_at:
+            surgery = tiny_surgery(module)
+            for name, edit in surgery.edits.items():
+                if name in states:
+                    states[name] |= {
+                        k: edit.apply(states[name][k]) for k in ("exp_avg", "exp_avg_sq")
+                    }
+        module.zero_grad()
+        for share in range(num_shares):
+            inputs, labels = tiny_batch(step, share)
+            (module(inputs, labels, functional.cross_entropy).loss / num_shares).backward()
+        parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        norms.append(nn.utils.clip_grad_norm_(parameters.values(), SETTINGS.max_grad_norm).item())
+        for name, parameter in parameters.items():
+            adamw = torch.optim.AdamW(
+                [parameter],
+                lr=rate(step) * (5.0 if name.startswith("student.head.") else 1.0),
+                weight_decay=SETTINGS.weight_decay if parameter.ndim > 1 else 0.0,
+                foreach=False,
+            )
+            if name in states:
+                adamw.state[parameter] = states[name]
+            adamw.step()
+            states[name] = dict(adamw.state[parameter])
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}, norms
+
+
+def largest_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    assert ours.keys() == theirs.keys()
+    differences = [(ours[name] - theirs[name]).abs() for name in ours]
+    return max(difference.max().item() for difference in differences if difference.numel())
+
+
+def check_against_oracle(kinds: list[Kind], accumulation_steps: int = 1) -> dict[str, list[float]]:
+    """Six steps, a surgery after the third: largest difference of weights and of norms."""
+    num_shares = world_size() * accumulation_steps
+    expected, expected_norms = oracle(num_shares, 6, surgery_at=3)
+    differences = {}
+    for kind in kinds:
+        engine = make_engine(kind, TinyTrained(), accumulation_steps=accumulation_steps)
+        norms = train(engine, range(3), accumulation_steps=accumulation_steps)
+        snapshot = engine.harvest()
+        module = engine.release()
+        snapshot = snapshot.after(tiny_surgery(module))
+        engine = make_engine(kind, module, snapshot, accumulation_steps=accumulation_steps)
+        norms += train(engine, range(3, 6), accumulation_steps=accumulation_steps)
+        norm_difference = max(abs(a - b) for a, b in zip(norms, expected_norms, strict=True))
+        differences[str(kind)] = [
+            largest_difference(engine.full_state(), expected),
+            norm_difference,
+        ]
+        engine.release()
+    return differences
+
+
+def rebuilt(engine: Engine, kind: Kind, precision: Precision = "fp32") -> Engine:
+    """The engine that a checkpoint gives: other objects, the same state."""
+    snapshot, state = engine.harvest(), engine.full_state()
+    engine.release()
+    return make_engine(kind, _loaded(state), snapshot, precision=precision)
+
+
+def _loaded(state: dict[str, Tensor]) -> nn.Module:
+    """A fresh module with the shapes and values of a saved state, shared as a new one is."""
+    torch.manual_seed(99)
+    module = TinyTrained()
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        parameter.data = torch.full(state[name].shape, torch.nan, dtype=state[name].dtype)
+    module.load_state_dict(state)
+    return module
+
+
+def largest_resume_difference(before: Engine, after: Engine) -> float:
+    """Over weights, moments, steps and loss scaler."""
+    ours, theirs = before.harvest(), after.harvest()
+    assert ours.steps == theirs.steps
+    assert ours.loss_scaler == theirs.loss_scaler
+    tensors = ("masters", "exp_avg", "exp_avg_sq")
+    return max(
+        largest_difference(before.full_state(), after.full_state()),
+        *(largest_difference({**getattr(ours, t)}, {**getattr(theirs, t)}) for t in tensors),
+    )
+
+
+def check_resume(cases: list[tuple[Kind, Precision]]) -> dict[str, float]:
+    """Six steps against three, harvest, a new engine, and three more; nothing may differ."""
+    differences = {}
+    for kind, precision in cases:
+        straight = make_engine(kind, TinyTrained(), precision=precision)
+        train(straight, range(6))
+        resumed = make_engine(kind, TinyTrained(), precision=precision)
+        train(resumed, range(3))
+        resumed = rebuilt(resumed, kind, precision)
+        train(resumed, range(3, 6))
+        differences[f"{kind} {precision}"] = largest_resume_difference(straight, resumed)
+        straight.release(), resumed.release()
+    return differences
+
+
+KINDS: list[Kind] = ["torch", 0, 1, 2, 3]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+RESUMES = [(kind, precision) for kind in KINDS for precision in PRECISIONS]
+
+
+def run_on_one_worker(folder: str) -> dict[str, Any]:
+    """Every case in one process, which imports DeepSpeed once."""
+    save_after(folder, RESUMES, 0, 3)
+    return {
+        "oracle": check_against_oracle(KINDS),
+        "oracle_accumulating": check_against_oracle(KINDS, accumulation_steps=2),
+        "resume": check_resume(RESUMES),
+        "leaks": check_leaks(KINDS),
+        "hooks": check_hooks(KINDS),
+        "overflow": check_overflow([0, 1, 2, 3]),
+        "not_finite": check_not_finite(KINDS),
+        "odd_shapes": check_odd_shapes(KINDS),
+    }
+
+
+def run_on_two_workers(folder: str) -> dict[str, Any]:
+    """The cases in which dividing among workers matters."""
+    return {
+        "oracle": check_against_oracle(KINDS),
+        "resume": check_resume(
+            [("torch", "fp32"), (0, "fp32"), (1, "bf16"), (2, "fp32"), (3, "bf16")]
+        ),
+        "leaks": check_leaks([3], num_rebuilds=3),
+        "hooks": check_hooks([2, 3]),
+        "overflow": check_overflow([0, 3]),
+        "not_finite": check_not_finite(["torch", 1]),
+        "odd_shapes": check_odd_shapes(["torch", 3]),
+    }
+
+
+def save_after(folder: str, cases: list[tuple[Kind, Precision]], start: int, stop: int) -> None:
+    """Train on from the state that an earlier process left in `folder`; leave the new one there."""
+    for kind, precision in cases:
+        path = Path(folder, f"{kind}-{precision}.pt")
+        if start:
+            state, snapshot = torch.load(path, weights_only=False)
+            engine = make_engine(kind, _loaded(state), snapshot, precision=precision)
+        else:
+            engine = make_engine(kind, TinyTrained(), precision=precision)
+        train(engine, range(start, stop))
+        torch.save((engine.full_state(), engine.harvest()), path)
+        if not start:  # what the run would have become without the interruption
+            train(engine, range(stop, 2 * stop))
+            torch.save((engine.full_state(), engine.harvest()), path.with_suffix(".straight"))
+        engine.release()
+
+
+def check_leaks(kinds: list[Kind], num_rebuilds: int = 10) -> dict[str, list[tuple[int, ...]]]:
+    """Live hooks, engines, tensors and their bytes: after the second rebuild and after the last."""
+    counts: dict[str, list[tuple[int, ...]]] = {}
+    for kind in kinds:
+        module: nn.Module = TinyTrained()
+        snapshot = None
+        attributes = {name: set(child.__dict__) for name, child in module.named_modules()}
+        rows = []
+        gc.collect()
+        gc.disable()  # memory must go by reference counts: nobody waits for the collector on a GPU
+        for _ in range(num_rebuilds):
+            engine = make_engine(kind, module, snapshot)
+            train(engine, range(2))
+            snapshot = engine.harvest()
+            module = engine.release()
+            del engine
+            rows.append(_live(module))
+        gc.enable()
+        left = {n: set(m.__dict__) ^ attributes[n] for n, m in module.named_modules()}
+        assert not any(left.values()), left
+        counts[str(kind)] = [rows[1], rows[-1]]
+    return counts
+
+
+def _live(module: nn.Module) -> tuple[int, ...]:
+    hooks = sum(
+        len(child._forward_hooks) + len(child._forward_pre_hooks) + len(child._backward_hooks)
+        for child in module.modules()
+    )
+    objects = gc.get_objects()
+    tensors = [o for o in objects if issubclass(type(o), Tensor)]
+    engines = sum(type(o).__name__ == "DeepSpeedEngine" for o in objects)
+    return hooks, engines, len(tensors), sum(t.numel() * t.element_size() for t in tensors)
+
+
+def check_hooks(kinds: list[Kind], accumulation_steps: int = 2) -> dict[str, float]:
+    """Hooks on leaf parameters and activations against autograd: largest relative difference."""
+    differences = {}
+    for kind in kinds:
+        engine = make_engine(kind, TinyTrained(), accumulation_steps=accumulation_steps)
+        train(engine, range(1), accumulation_steps=accumulation_steps)
+        plain = _loaded(engine.full_state())
+        seen: dict[str, list[Tensor]] = {}
+        expected: dict[str, list[Tensor]] = {}
+        with _recording(engine.module, seen), _recording(plain, expected):
+            for micro in range(accumulation_steps):
+                inputs, labels = tiny_batch(1, rank() * accumulation_steps + micro)
+                engine.backward(engine(inputs, labels, functional.cross_entropy).loss)
+                plain.zero_grad()
+                plain(inputs, labels, functional.cross_entropy).loss.backward()
+        names = [*seen.keys() - {"activation"}, "student.up.weight"]
+        full = engine.full_parameters(names)  # between backward and step, as salience does
+        assert all(torch.equal(full[name], plain.get_parameter(name)) for name in names)
+        engine.step(0.01)
+        assert seen.keys() == expected.keys()
+        assert all(len(seen[name]) == accumulation_steps for name in seen)
+        pairs = [
+            (a, b / accumulation_steps)
+            for n in seen
+            for a, b in zip(seen[n], expected[n], strict=True)
+        ]
+        differences[str(kind)] = max(((a - b).norm() / b.norm()).item() for a, b in pairs)
+        engine.release()
+    return differences
+
+
+@contextmanager
+def _recording(module: nn.Module, seen: dict[str, list[Tensor]]) -> Iterator[None]:
+    """Record the gradients of two trainable leaves and of one activation."""
+
+    def keep(name: str, gradient: Tensor) -> None:
+        seen.setdefault(name, []).append(gradient.detach().clone())
+
+    def on_forward(_: nn.Module, inputs: Any, output: Tensor) -> None:
+        output.register_hook(partial(keep, "activation"))
+
+    leaves = ("student.up.lora_b", "student.down.lora_a")
+    handles = [module.get_parameter(name).register_hook(partial(keep, name)) for name in leaves]
+    handles.append(module.get_submodule("student.up").register_forward_hook(on_forward))
+    yield
+    for handle in handles:
+        handle.remove()
+
+
+def check_overflow(stages: list[int]) -> dict[str, dict[str, Any]]:
+    """fp16 with the device check switched off: two steps, an overflow, a resume, more steps."""
+    from deepspeed.accelerator import get_accelerator
+
+    results = {}
+    with mock.patch.object(type(get_accelerator()), "is_fp16_supported", return_value=True):
+        for stage in stages:
+            engine = make_engine(stage, TinyTrained(), precision="fp16")
+            scale = engine.gradient_scale
+            norms = train(engine, range(2))
+            before, moments = engine.full_state(), engine.harvest()
+            inputs, labels = tiny_batch(2, rank())
+            if rank() == world_size() - 1:  # one worker is enough
+                inputs = inputs * torch.inf
+            engine.backward(engine(inputs.half(), labels, functional.cross_entropy).loss)
+            outcome = engine.step(0.01)
+            results[str(stage)] = {
+                "scale_before": scale,
+                "overflowed": outcome.overflowed,
+                "grad_norm": outcome.grad_norm,
+                "loss_scale": outcome.loss_scale,
+                "moved": largest_difference(before, engine.full_state()),
+                "steps_kept": engine.harvest().steps == moments.steps,
+                "norms": norms,
+            }
+            scaler = engine.harvest().loss_scaler
+            twin = rebuilt(engine, stage, "fp16")
+            results[str(stage)]["scaler_restored"] = twin.harvest().loss_scaler == scaler
+            results[str(stage)]["scale_halved"] = twin.gradient_scale < scale
+            results[str(stage)]["norms_after"] = train(twin, range(2, 5))
+            twin.release()
+    return results
+
+
+def check_not_finite(kinds: list[Kind]) -> dict[str, list[Any]]:
+    """In fp32 too, a step with nan gradients changes nothing and says so."""
+    results = {}
+    for kind in kinds:
+        engine = make_engine(kind, TinyTrained())
+        train(engine, range(1))
+        before = engine.full_state()
+        inputs, labels = tiny_batch(1, rank())
+        engine.backward(engine(inputs * torch.nan, labels, functional.cross_entropy).loss)
+        outcome = engine.step(0.01)
+        moved = largest_difference(before, engine.full_state())
+        after = train(engine, range(1, 2))[0]
+        results[str(kind)] = [outcome.overflowed, outcome.grad_norm, moved, after]
+        engine.release()
+    return results
+
+
+def check_odd_shapes(kinds: list[Kind]) -> dict[str, float]:
+    """All neurons gone (size zero), a projection that joins later, evaluation between steps."""
+    states = {}
+    for kind in kinds:
+        module: nn.Module = TinyTrained()
+        del module.projection
+        module.projection = nn.Linear(6, 6).requires_grad_(False)
+        for name, dim in [
+            ("up.weight", 0),
+            ("up.bias", 0),
+            ("up.lora_b", 0),
+            ("down.weight", 1),
+            ("down.lora_a", 1),
+        ]:
+            old = module.get_parameter(f"student.{name}")
+            shape = list(old.shape)
+            shape[dim] = 0
+            owner = module.get_submodule("student." + name.split(".")[0])
+            setattr(owner, name.split(".")[1], nn.Parameter(torch.empty(shape), old.requires_grad))
+        engine = make_engine(kind, module)
+        train(engine, range(2))
+        with torch.no_grad():
+            engine.module(*tiny_batch(0), functional.cross_entropy)
+        train(engine, range(2, 4))
+        snapshot, module = engine.harvest(), engine.release()
+        module.projection.requires_grad_(True)
+        engine = make_engine(kind, module, snapshot)
+        train(engine, range(4, 6))
+        steps = engine.harvest().steps
+        assert steps["projection.weight"] == 2.0, steps
+        assert steps["student.head.weight"] == 6.0, steps
+        name = "student.norm.weight"
+        assert torch.equal(engine.full_parameters([name])[name], engine.full_state()[name])
+        states[str(kind)] = engine.full_state()
+        engine.release()
+    first = states[str(kinds[0])]
+    return {kind: largest_difference(first, state) for kind, state in states.items()}
