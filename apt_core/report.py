@@ -45,6 +45,7 @@ class InferencePoint:
     """Median over repeats, real batches, after warm-up."""
     throughput_samples_per_s: float
     peak_memory_gib: float
+    """Weights and the most that a forward pass adds; the unpruned model beside it left out."""
     dense_latency_ms: float
     """The unpruned model, measured in the same process, interleaved with the pruned one."""
 

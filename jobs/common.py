@@ -1,5 +1,6 @@
 """What every command shares: options, reading the configuration, recipes by name, exit codes."""
 
+import os
 import sys
 import tempfile
 import traceback
@@ -19,6 +20,7 @@ from apt_core.errors import AptError, ConfigError, UserError
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
+LOG_COLUMNS = 120
 
 
 class AblationChoice(StrEnum):
@@ -163,8 +165,12 @@ def say_error(message: str) -> None:
 
 
 def make_console() -> Console:
-    """A console bound to the real stdout, whatever is done to `sys.stdout` later."""
-    return Console(file=sys.stdout)
+    """A console bound to the real stdout, whatever is done to `sys.stdout` later.
+
+    Logs have no width of their own: there, tables get the room that they were made for.
+    """
+    is_log = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(file=sys.stdout, width=LOG_COLUMNS if is_log else None)
 
 
 def _keep_traceback() -> Path:

@@ -1,5 +1,6 @@
 """Running a plan: the sweep with progress and tracking, then the report."""
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from jobs.planning import Plan
 from jobs.tracked import tracking
 from orchestrator.execution.status import (
     CONFIG_FILE,
+    SWEEP_FILE,
     TrialState,
     write_json_atomically,
     write_status,
@@ -33,7 +35,7 @@ def launch(plan: Plan) -> int:
     """
     console = make_console()
     log_to(console)
-    write_json_atomically(plan.sweep_dir / CONFIG_FILE, config_to_json(plan.config))
+    _describe(plan)
     with StopSignal() as stop, tracking(plan) as tracker:
         write_status(plan.sweep_dir, TrialState.RUNNING)
         try:
@@ -53,6 +55,22 @@ def launch(plan: Plan) -> int:
             raise
     _say_where(plan, console)
     return _verdict(outcome, len(plan.trials))
+
+
+def _describe(plan: Plan) -> None:
+    """Leave configuration and trials in the sweep's folder: the report covers these trials only.
+
+    Runs of an earlier code version or configuration may lie beside them. A single trial joins the
+    sweep that is there.
+    """
+    run_ids = [spec.run_id for spec in plan.specs]
+    members = plan.sweep_dir / SWEEP_FILE
+    if not plan.config.orchestration.grid and members.is_file():
+        known = json.loads(members.read_text(encoding="utf-8"))["run_ids"]
+        run_ids = [*known, *(run_id for run_id in run_ids if run_id not in known)]
+    else:
+        write_json_atomically(plan.sweep_dir / CONFIG_FILE, config_to_json(plan.config))
+    write_json_atomically(members, {"run_ids": run_ids})
 
 
 def show_report(sweep_dir: Path, console: Console) -> None:

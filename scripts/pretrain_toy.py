@@ -117,7 +117,8 @@ def cooccurrence_embeddings(rows: list[list[int]], vocab_size: int, width: int) 
     pmi = torch.log((together * together.sum()).clamp(min=1e-9) / torch.outer(alone, alone))
     vectors, scales, _ = torch.linalg.svd(pmi.clamp(min=0.0))
     vectors = vectors[:, :width] * scales[:width].sqrt()
-    return vectors / vectors.std()
+    scaled: Tensor = vectors / vectors.std()
+    return scaled
 
 
 def train_phase(model: RobertaForMaskedLM, rows: list[list[int]], phase: Phase, seed: int) -> None:

@@ -47,11 +47,14 @@ class MaskedLayerNorm(nn.Module):
         return y * self.mask
 
     def _norm_over_survivors(self, x: Tensor, mask: Tensor) -> Tensor:
-        survives = (mask != 0).to(x.dtype)
-        mean = (x * survives).sum(-1, keepdim=True) / self.num_surviving
-        centred = (x - mean) * survives
+        # In fp32, as the stock norm does inside: fp16 squares overflow, and its eps is 0.
+        survives = (mask != 0).float()
+        wide = x.float()
+        mean = (wide * survives).sum(-1, keepdim=True) / self.num_surviving
+        centred = (wide - mean) * survives
         variance = centred.square().sum(-1, keepdim=True) / self.num_surviving
-        return centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        normalised = centred * torch.rsqrt(variance + self.eps)
+        return (normalised * self.weight.float() + self.bias.float()).to(x.dtype)
 
 
 class Bypass(nn.Module):

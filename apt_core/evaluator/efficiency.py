@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from apt_core.adapters.merge import merge_adapters
-from apt_core.evaluator.memory import peak_memory_gib, reset_peak_memory
+from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib, reset_peak_memory
 from apt_core.models.structure import Structure
 from apt_core.report import InferencePoint
 
@@ -72,7 +72,6 @@ def measure_inference(
     for i in range(warmup):
         _seconds(model, batches[i % len(batches)])
         _seconds(dense, batches[i % len(batches)])
-    reset_peak_memory()
     own, other = [], []
     for i in range(repeats):
         batch = batches[i % len(batches)]
@@ -84,9 +83,20 @@ def measure_inference(
         batch_size=batch_size,
         latency_ms=1000 * latency,
         throughput_samples_per_s=batch_size / latency,
-        peak_memory_gib=peak_memory_gib(),
+        peak_memory_gib=_own_peak_memory_gib(model, batches),
         dense_latency_ms=1000 * statistics.median(other),
     )
+
+
+def _own_peak_memory_gib(model: nn.Module, batches: Sequence[Batch]) -> float:
+    """The model's weights and the most that a forward pass adds; its dense twin does not count."""
+    tensors = (*model.parameters(), *model.buffers())
+    weights = sum(t.numel() * t.element_size() for t in tensors)
+    reset_peak_memory()
+    before = current_memory_gib()
+    for batch in batches:
+        model(**batch)
+    return weights / 1024**3 + peak_memory_gib() - before
 
 
 def _seconds(model: nn.Module, batch: Batch) -> float:

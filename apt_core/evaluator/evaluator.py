@@ -55,9 +55,9 @@ class Evaluator:
             torch.cat(predictions), torch.cat(labels), torch.tensor([total_loss])
         )
         loss = float(losses.sum()) / len(expected)
-        if math.isnan(loss):
+        if not math.isfinite(loss):
             raise TrainingError(
-                "the evaluation loss is nan: lower training.learning_rate, or set "
+                f"the evaluation loss is {loss}: lower training.learning_rate, or set "
                 "hardware.precision to bf16 or fp32"
             )
         value = METRICS[self.metric_name](predicted, expected)

@@ -37,7 +37,8 @@ def current_memory_gib() -> float:
 def _status_gib(field: str) -> float:
     if not _STATUS.exists():
         return 0.0
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith(field):
+    # The first line holds the process's name, in whatever bytes.
+    for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) / _KIB_PER_GIB
     return 0.0

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig
@@ -71,6 +72,6 @@ def load_pruned(folder: str | Path) -> nn.Module:
     model = merge_adapters(loaded.model)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit its structure: {error}") from error
     return model.eval()

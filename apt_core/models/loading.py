@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as hf_logging
@@ -79,6 +80,7 @@ def load_model(
         config = AutoConfig.from_pretrained(
             resolve_model_path(path), num_labels=num_labels, **options
         )
+        config.dtype = torch.float32  # whatever is stored: models built from it must match this one
         _set_dropout(config, dropout)
         check_family(config.model_type)
         # Only safetensors are read: a pickle from outside may run code.
@@ -90,8 +92,11 @@ def load_model(
             use_safetensors=True,
             **options,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UnsupportedModelError(_cannot_load("model", path, error)) from error
+    except RuntimeError as error:
+        misfit = ValueError(f"its weights do not fit its config.json with {num_labels} classes")
+        raise UnsupportedModelError(_cannot_load("model", path, misfit)) from error
     return describe(model, config)
 
 
@@ -112,8 +117,9 @@ def describe(model: nn.Module, config: Any) -> LoadedModel:
 
 
 def build_model(config: Any) -> LoadedModel:
-    """An unpruned task model of random weights from a Hugging Face configuration."""
-    return describe(AutoModelForSequenceClassification.from_config(config), config)
+    """An unpruned task model of random weights, in fp32, from a Hugging Face configuration."""
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    return describe(model, config)
 
 
 def resolve_model_path(path: str) -> str:
@@ -148,13 +154,15 @@ def _set_dropout(config: Any, dropout: float | None) -> None:
 
 def _quietly(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Call a loader without its report of head weights that are, rightly, not in the checkpoint."""
-    verbosity = hf_logging.get_verbosity()
+    verbosity, had_bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
         return function(*args, **kwargs)
     finally:
         hf_logging.set_verbosity(verbosity)
+        if had_bar:
+            hf_logging.enable_progress_bar()
 
 
 def _cannot_load(what: str, path: str, error: Exception) -> str:

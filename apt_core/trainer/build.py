@@ -1,15 +1,17 @@
 """The builder: the only place where configuration turns into objects; and the library's entry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from apt_core.config import ExperimentConfig
-from apt_core.config.plan import plan_training
+from apt_core.config.plan import TrainingPlan, plan_training
+from apt_core.errors import ConfigError
 from apt_core.evaluator.memory import reset_peak_memory
-from apt_core.models.loading import load_tokenizer
+from apt_core.models.loading import LoadedModel, load_tokenizer
+from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
@@ -64,18 +66,8 @@ def build_trainer(
     command: str = "",
     callbacks: Sequence[Callback] = (),
 ) -> APTrainer:
-    """A trainer with all its collaborators, ready to train.
-
-    Args:
-        config: what to train.
-        run_dir: where the run's files go.
-        run_id: identity of the run.
-        command: the command that reruns it.
-        callbacks: further observers.
-
-    Returns:
-        The trainer.
-    """
+    """A trainer with all its collaborators, ready to train; arguments as for `run_training`."""
+    _check_world_size(config)
     device = parts.pick_device(config)
     tokenizer = load_tokenizer(
         config.model.path,
@@ -84,15 +76,8 @@ def build_trainer(
     )
     loader = parts.build_loader(config, tokenizer)
     plan = plan_training(config, loader.num_train_rows)
-    seed_everything(config.training.seed)
-    loaded = parts.load_task_model(config)
-    structure = parts.adapt(config, loaded)
-    seed_worker(config.training.seed, distributed.rank())
-
+    loaded, structure = _build_model(config)
     distiller = method.build_distiller(config, plan, loaded, structure)
-    observers: list[Callback] = list(callbacks)
-    if distributed.rank() == 0:
-        observers.insert(0, MetricLog(run_dir / "metrics.jsonl"))
     return APTrainer(
         modules=TrainedModules(loaded.model),
         state=TrainerState(plan.total_steps, structure, loaded.structure),
@@ -108,8 +93,7 @@ def build_trainer(
             loader,
             device=device,
             run_dir=run_dir,
-            run_id=run_id,
-            command=command,
+            facts=parts.run_facts(config, run_id, command),
         ),
         checkpointer=Checkpointer(
             run_dir / "checkpoints",
@@ -117,15 +101,43 @@ def build_trainer(
             reshape=method.reshaper(config, loaded, structure, distiller),
             keep=config.training.keep_checkpoints,
         ),
-        callbacks=Callbacks(observers),
-        learning_rate=partial(
-            learning_rate_at,
-            peak=config.training.learning_rate,
-            warmup_steps=plan.warmup_steps,
-            total_steps=plan.total_steps,
-            schedule=config.training.lr_schedule,
-        ),
+        callbacks=_observers(run_dir, callbacks),
+        learning_rate=_learning_rate(config, plan),
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
+    )
+
+
+def _check_world_size(config: ExperimentConfig) -> None:
+    """A worker's share of a batch is configured: with more or fewer, gradients would be scaled."""
+    present, configured = distributed.world_size(), config.hardware.num_workers
+    if present != configured:
+        raise ConfigError(
+            f"hardware.num_workers: is {configured}, but {present} worker(s) train together; "
+            f"start {configured}, or set hardware.num_workers={present}"
+        )
+
+
+def _build_model(config: ExperimentConfig) -> tuple[LoadedModel, Structure]:
+    """The adapted model and its structure, the same on all workers."""
+    seed_everything(config.training.seed)
+    loaded = parts.load_task_model(config)
+    structure = parts.adapt(config, loaded)
+    seed_worker(config.training.seed, distributed.rank())  # from here on each its own dropout
+    return loaded, structure
+
+
+def _observers(run_dir: Path, callbacks: Sequence[Callback]) -> Callbacks:
+    log = [MetricLog(run_dir / "metrics.jsonl")] if distributed.rank() == 0 else []
+    return Callbacks([*log, *callbacks])
+
+
+def _learning_rate(config: ExperimentConfig, plan: TrainingPlan) -> Callable[[int], float]:
+    return partial(
+        learning_rate_at,
+        peak=config.training.learning_rate,
+        warmup_steps=plan.warmup_steps,
+        total_steps=plan.total_steps,
+        schedule=config.training.lr_schedule,
     )

@@ -27,6 +27,7 @@ from apt_core.trainer.reporter import InferenceSettings, Reporter, RunFacts
 from apt_core.trainer.torch_engine import TorchEngine
 
 MHA_ROLES = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PACKAGES = ("torch", "transformers", "deepspeed", "ray", "safetensors")
 
 
@@ -154,21 +155,23 @@ def build_reporter(
     *,
     device: torch.device,
     run_dir: Path,
-    run_id: str,
-    command: str,
+    facts: RunFacts,
 ) -> Reporter:
     """Who scores and sums up."""
     evaluation = config.evaluation
     batch_sizes = evaluation.inference_batch_size if evaluation.measure_efficiency else ()
     return Reporter(
         Evaluator(partial(_eval_batches_on, loader, device), config.metric_name),
-        facts=_facts(config, run_id, command),
+        facts=facts,
         hf_config=loaded.config,
         tokenizer=tokenizer,
         sample_batches=loader.sample_batches,
         mean_length=loader.mean_eval_length,
         inference=InferenceSettings(
-            batch_sizes, evaluation.latency_warmup, evaluation.latency_repeats
+            batch_sizes,
+            evaluation.latency_warmup,
+            evaluation.latency_repeats,
+            DTYPES[config.hardware.precision],
         ),
         run_dir=run_dir,
     )
@@ -181,7 +184,8 @@ def _eval_batches_on(
         yield to_device(batch, device), num_rows
 
 
-def _facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:
+def run_facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:
+    """What the report says about the run before anything is measured."""
     return RunFacts(
         run_id=run_id,
         name=config.name,

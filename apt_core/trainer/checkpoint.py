@@ -82,7 +82,7 @@ class Checkpointer:
             self._write_manifest(partial, trainer, snapshot)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
-            self._drop_old()
+            self._drop_others(target)
         distributed.barrier()
         trainer.callbacks.on_checkpoint(state, target)
         return target
@@ -111,9 +111,13 @@ class Checkpointer:
             file.flush()
             os.fsync(file.fileno())
 
-    def _drop_old(self) -> None:
-        for old in sorted(self.folder.glob("step-*"))[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+    def _drop_others(self, newest: Path) -> None:
+        """Keep the newest; later steps are damaged ones that this run did not resume from."""
+        present = sorted(self.folder.glob("step-*"))
+        kept = [path for path in present if path <= newest][-self.keep :]
+        for path in present:
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
 
     def restore_latest(self, trainer: APTrainer) -> None:
         """Bring a fresh trainer to the newest checkpoint; does nothing when there is none.
@@ -179,10 +183,11 @@ def read_manifest(folder: Path, run_id: str) -> Mapping[str, Any]:
     """
     try:
         manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{folder}: no readable {MANIFEST}: {error}") from error
-    if manifest["format"] != FORMAT:
-        raise CheckpointError(f"{folder}: format {manifest['format']}, expected {FORMAT}")
+        found = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: no readable {MANIFEST}: {error!r}") from error
+    if found != FORMAT:
+        raise CheckpointError(f"{folder}: format {found}, expected {FORMAT}")
     if manifest["run_id"] != run_id:
         raise CheckpointError(f"{folder}: belongs to run {manifest['run_id']}, not to {run_id}")
     for name, digest in manifest["files"].items():

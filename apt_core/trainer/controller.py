@@ -9,7 +9,7 @@ import torch
 
 from apt_core.distiller.projection import slice_projection
 from apt_core.distiller.self_distiller import SelfDistiller
-from apt_core.errors import DecisionMismatchError
+from apt_core.errors import DecisionMismatchError, TrainingError
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks, Surgery, combine, nothing_done
@@ -19,7 +19,7 @@ from apt_core.pruner.policy import AdaptivePruner, PrunePlan
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.surgery import prune_model
 from apt_core.salience.collector import Salience
-from apt_core.trainer.distributed import all_gather_flat
+from apt_core.trainer.distributed import all_gather_flat, collective_device
 from apt_core.trainer.state import TrainerState
 from apt_core.tuner.grow import grow_adapters
 from apt_core.tuner.policy import AdaptiveTuner, RankPlan
@@ -171,17 +171,25 @@ class APTController:
 
         Raises:
             DecisionMismatchError: the workers decided differently.
+            TrainingError: an event is due, but no step since the start has given any salience.
         """
         step = state.step
         is_event = self.scheduler.is_event(step)
+        in_window = self.pruner is not None and self.scheduler.in_window(step)
+        salience = read_salience() if in_window or is_event else None
+        if is_event and salience is None:
+            raise TrainingError(
+                f"step {step}: time to decide, but every step since {self.scheduler.start} "
+                "overflowed and no salience was recorded; set hardware.precision to bf16 or fp32"
+            )
         prune = mask = tune = None
-        if self.pruner is not None and self.scheduler.in_window(step):
-            plan = self.pruner.plan(step, state.structure, _present(read_salience).blocks)
+        if in_window and self.pruner is not None and salience is not None:
+            plan = self.pruner.plan(step, state.structure, salience.blocks)
             prune, mask = (plan, None) if is_event else (None, plan)
-        if self.tuner is not None and is_event:
+        if self.tuner is not None and is_event and salience is not None:
             structure = state.structure if prune is None else prune.structure
             event_index = self.scheduler.event_steps.index(step) + 1
-            tune = self.tuner.plan(event_index, structure, _present(read_salience).adapters)
+            tune = self.tuner.plan(event_index, structure, salience.adapters)
         decision = Decision(
             mask=mask,
             prune=prune,
@@ -260,13 +268,7 @@ class APTController:
         apply_masks(modules.student, self.model_map, masks)
 
 
-def _present(read_salience: ReadSalience) -> Salience:
-    salience = read_salience()
-    assert salience is not None, "an event was due before any salience was recorded"
-    return salience
-
-
 def _agree(digest: str) -> bool:
     """Whether all workers hold the same digest."""
-    number = torch.tensor([int(digest[:15], 16)])
+    number = torch.tensor([int(digest[:15], 16)], device=collective_device())
     return bool((all_gather_flat(number) == number).all())

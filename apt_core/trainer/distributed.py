@@ -25,6 +25,12 @@ def world_size() -> int:
     return dist.get_world_size() if is_distributed() else 1
 
 
+def collective_device() -> torch.device:
+    """Where a tensor must lie to be sent to other workers: NCCL alone knows no CPU tensors."""
+    on_gpu = is_distributed() and dist.get_backend() == dist.Backend.NCCL
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+
+
 def barrier() -> None:
     """Wait until every worker has come here."""
     if world_size() > 1:

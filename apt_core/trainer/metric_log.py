@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from apt_core.report import StepMetrics
+from apt_core.report import RunReport, StepMetrics
 from apt_core.trainer.callbacks import Callback, Metrics
 from apt_core.trainer.state import TrainerState
 
@@ -35,6 +35,18 @@ class MetricLog(Callback):
         if metrics and self._writer is not None:
             line = StepMetrics(state.step, time.time_ns() // 1_000_000, metrics)
             self._writer.write(line)
+
+    def on_train_end(self, state: TrainerState, report: RunReport) -> None:
+        """Close the file."""
+        self._close()
+
+    def on_error(self, state: TrainerState, error: BaseException) -> None:
+        """Close the file; the lines written so far stay."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
 
 class JsonlWriter:
@@ -98,7 +110,7 @@ class JsonlWriter:
 def _is_at_most(line: bytes, step: int) -> bool:
     try:
         return bool(line.endswith(b"\n") and json.loads(line)["step"] <= step)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return False
 
 

@@ -49,6 +49,8 @@ class InferenceSettings:
     batch_sizes: tuple[int, ...]
     warmup: int
     repeats: int
+    dtype: torch.dtype = torch.float32
+    """Both models are timed in it."""
 
 
 class Reporter:
@@ -103,7 +105,8 @@ class Reporter:
         trainer.engine.release()
         trainer.engine = None
         state = trainer.state
-        model = merged_copy(trainer.modules.student)
+        # Under bf16 the released weights are mixed: frozen ones rounded, trained ones in fp32.
+        model = merged_copy(trainer.modules.student).float()
         points: tuple[InferencePoint, ...] = ()
         if distributed.rank() == 0:
             export_model(
@@ -123,12 +126,13 @@ class Reporter:
     def _measure(self, model: nn.Module) -> tuple[InferencePoint, ...]:
         if not self.inference.batch_sizes:
             return ()
-        device = next(model.parameters()).device
+        device, dtype = next(model.parameters()).device, self.inference.dtype
         with torch.random.fork_rng():
-            dense = build_model(self.hf_config).model.to(device).eval()
+            dense = build_model(self.hf_config).model.to(device, dtype).eval()
+        pruned = model.to(dtype)
         return tuple(
             measure_inference(
-                model,
+                pruned,
                 dense,
                 [_without_labels(b, device) for b in self.sample_batches(batch_size)],
                 warmup=self.inference.warmup,

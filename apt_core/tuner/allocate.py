@@ -1,7 +1,7 @@
 """How many ranks each adapter gets from the tuning budget [paper section 4.3]; exact integers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 
@@ -20,14 +20,9 @@ def allocate_ranks(
     With ``P = sum_a widths_a * r_a`` the parameters now and Delta the budget:
 
     - ``top_half``: the floor(N / 2) most important of the adapters with ``0 < r < max_rank`` grow,
-      N being all adapters with ``r > 0``; ties go to the alphabetically first site. With P_s the
-      parameters of the selected adapters,
-
-      - ``fill``: ``r' = min(max_rank, floor(r * (1 + (Delta - P) / P_s)))``, the selected half
-        absorbs the whole increase;
-      - ``ratio``: ``r' = min(max_rank, floor(r * Delta / P))``, as the paper prints it; reaches
-        about half the increase.
-
+      N being all adapters with ``r > 0``; ties go to the alphabetically first site.
+      ``r' = min(max_rank, floor(r * rate))``: at the rate of ``fill`` they absorb the whole
+      increase; at that of ``ratio``, ``Delta / P`` as the paper prints it, about half of it.
     - ``uniform`` (the ablation "without adaptive tuning salience"): ``r' = floor(r * Delta / P)``
       for every adapter. `growth` and `max_rank` play no part in it, and importance is not read.
 
@@ -56,12 +51,26 @@ def allocate_ranks(
         return {site: rank * budget // total for site, rank in ranks.items()}
 
     selected = _top_half(ranks, importance, max_rank)
+    grown, base = _rate(params, selected, budget, growth)
+    return dict(ranks) | {site: min(max_rank, ranks[site] * grown // base) for site in selected}
+
+
+def _rate(
+    params: Mapping[str, int],
+    selected: Sequence[str],
+    budget: int,
+    growth: Literal["fill", "ratio"],
+) -> tuple[int, int]:
+    """The factor on the ranks of the selected adapters, as numerator and denominator.
+
+    With P_s the parameters of the selected adapters: ``1 + (Delta - P) / P_s`` (fill) or
+    ``Delta / P`` (ratio).
+    """
+    total = sum(params.values())
+    if growth == "ratio":
+        return budget, total
     selected_params = sum(params[site] for site in selected)
-    grown, base = (
-        (selected_params + budget - total, selected_params) if growth == "fill" else (budget, total)
-    )
-    new_ranks = {site: min(max_rank, ranks[site] * grown // base) for site in selected}
-    return {site: new_ranks.get(site, rank) for site, rank in ranks.items()}
+    return selected_params + budget - total, selected_params
 
 
 def _top_half(

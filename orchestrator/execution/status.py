@@ -14,6 +14,8 @@ from apt_core.report import RunReport
 RESULT_FILE = "result.json"
 STATUS_FILE = "status.json"
 CONFIG_FILE = "config.json"
+SWEEP_FILE = "sweep.json"
+"""Which trials a sweep consists of: ``{"run_ids": [...]}``."""
 METRICS_FILE = "metrics.jsonl"
 WORKER_LOG = "worker.log"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from apt_core.errors import DataError
 from apt_core.report import EvalPoint, RunReport
+from orchestrator.execution.status import SWEEP_FILE
 from orchestrator.reports.records import (
     CellKey,
     Curves,
@@ -52,8 +53,10 @@ def collect(sweep_dir: Path) -> SweepRecords:
             "Give the folder of one sweep, <results_dir>/<name>."
         )
     reading = _Reading()
+    members = _members(sweep_dir, reading.warnings)
     for folder in sorted(path for path in trials_dir.iterdir() if path.is_dir()):
-        _read_trial(folder, reading)
+        if members is None or folder.name in members:
+            _read_trial(folder, reading)
     return SweepRecords(
         name=sweep_dir.resolve().name,
         reports=tuple(reading.reports),
@@ -62,6 +65,15 @@ def collect(sweep_dir: Path) -> SweepRecords:
         settings=reading.settings,
         curves=reading.curves,
     )
+
+
+def _members(sweep_dir: Path, warnings: list[str]) -> frozenset[str] | None:
+    """The trials that the last launch consisted of; None: all that are there."""
+    if not (sweep_dir / SWEEP_FILE).is_file():
+        return None
+    data = _read_object(sweep_dir / SWEEP_FILE, warnings)
+    run_ids = None if data is None else data.get("run_ids")
+    return frozenset(run_ids) if isinstance(run_ids, list) else None
 
 
 def _read_trial(folder: Path, reading: _Reading) -> None:

@@ -13,163 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apt_core.trainer.distributed import rank, world_size
-from apt_core.trainer.engine import Engine, OptimizerSnapshot, Precision
-from apt_core.trainer.optim import OptimizerSettings, learning_rate_at
-from apt_core.trainer.torch_engine import TorchEngine
-from tests.reference.tiny_modules import TinyTrained, tiny_batch, tiny_surgery
-
-SETTINGS = OptimizerSettings(
-    weight_decay=0.1, max_grad_norm=0.5, rate_multipliers={"student.head.*": 5.0}
+from apt_core.trainer.engine import Engine, Precision
+from tests.reference.engine_tools import (
+    Kind,
+    largest_difference,
+    largest_resume_difference,
+    loaded,
+    make_engine,
+    oracle,
+    rebuilt,
+    train,
 )
-CPU = torch.device("cpu")
-Kind = str | int
-"""``torch``, or a ZeRO stage."""
-
-
-def make_engine(
-    kind: Kind,
-    module: nn.Module,
-    snapshot: OptimizerSnapshot | None = None,
-    *,
-    precision: Precision = "fp32",
-    accumulation_steps: int = 1,
-) -> Engine:
-    common: dict[str, Any] = {
-        "settings": SETTINGS,
-        "device": CPU,
-        "precision": precision,
-        "accumulation_steps": accumulation_steps,
-    }
-    if isinstance(kind, str):
-        return TorchEngine(module, snapshot, **common)
-    from apt_core.trainer.deepspeed_engine import DeepSpeedEngine
-
-    return DeepSpeedEngine(module, snapshot, zero_stage=kind, persistence_threshold=10, **common)
-
-
-def rate(step: int) -> float:
-    return learning_rate_at(step, peak=0.02, warmup_steps=2, total_steps=8)
-
-
-def train(engine: Engine, steps: range, *, accumulation_steps: int = 1) -> list[float]:
-    """Train on this worker's batches; returns gradient norms."""
-    dtype = next(engine.module.parameters()).dtype
-    norms = []
-    for step in steps:
-        for micro in range(accumulation_steps):
-            inputs, labels = tiny_batch(step, rank() * accumulation_steps + micro)
-            output = engine(inputs.to(dtype), labels, functional.cross_entropy)
-            engine.backward(output.loss)
-        norms.append(engine.step(rate(step)).grad_norm)
-    return norms
-
-
-def oracle(
-    num_shares: int, steps: int, surgery_at: int | None
-) -> tuple[dict[str, Tensor], list[float]]:
-    """Plain AdamW, one tensor per parameter, on the mean loss over all shares of the batch."""
-    module = TinyTrained()
-    states: dict[str, dict[str, Any]] = {}
-    norms = []
-    for step in range(steps):
-        if step == surgery_at:
-            surgery = tiny_surgery(module)
-            for name, edit in surgery.edits.items():
-                if name in states:
-                    states[name] |= {
-                        k: edit.apply(states[name][k]) for k in ("exp_avg", "exp_avg_sq")
-                    }
-        module.zero_grad()
-        for share in range(num_shares):
-            inputs, labels = tiny_batch(step, share)
-            (module(inputs, labels, functional.cross_entropy).loss / num_shares).backward()
-        parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        norms.append(nn.utils.clip_grad_norm_(parameters.values(), SETTINGS.max_grad_norm).item())
-        for name, parameter in parameters.items():
-            adamw = torch.optim.AdamW(
-                [parameter],
-                lr=rate(step) * (5.0 if name.startswith("student.head.") else 1.0),
-                weight_decay=SETTINGS.weight_decay if parameter.ndim > 1 else 0.0,
-                foreach=False,
-            )
-            if name in states:
-                adamw.state[parameter] = states[name]
-            adamw.step()
-            states[name] = dict(adamw.state[parameter])
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}, norms
-
-
-def largest_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
-    assert ours.keys() == theirs.keys()
-    differences = [(ours[name] - theirs[name]).abs() for name in ours]
-    return max(difference.max().item() for difference in differences if difference.numel())
-
-
-def check_against_oracle(kinds: list[Kind], accumulation_steps: int = 1) -> dict[str, list[float]]:
-    """Six steps, a surgery after the third: largest difference of weights and of norms."""
-    num_shares = world_size() * accumulation_steps
-    expected, expected_norms = oracle(num_shares, 6, surgery_at=3)
-    differences = {}
-    for kind in kinds:
-        engine = make_engine(kind, TinyTrained(), accumulation_steps=accumulation_steps)
-        norms = train(engine, range(3), accumulation_steps=accumulation_steps)
-        snapshot = engine.harvest()
-        module = engine.release()
-        snapshot = snapshot.after(tiny_surgery(module))
-        engine = make_engine(kind, module, snapshot, accumulation_steps=accumulation_steps)
-        norms += train(engine, range(3, 6), accumulation_steps=accumulation_steps)
-        norm_difference = max(abs(a - b) for a, b in zip(norms, expected_norms, strict=True))
-        differences[str(kind)] = [
-            largest_difference(engine.full_state(), expected),
-            norm_difference,
-        ]
-        engine.release()
-    return differences
-
-
-def rebuilt(engine: Engine, kind: Kind, precision: Precision = "fp32") -> Engine:
-    """The engine that a checkpoint gives: other objects, the same state."""
-    snapshot, state = engine.harvest(), engine.full_state()
-    engine.release()
-    return make_engine(kind, _loaded(state), snapshot, precision=precision)
-
-
-def _loaded(state: dict[str, Tensor]) -> nn.Module:
-    """A fresh module with the shapes and values of a saved state, shared as a new one is."""
-    torch.manual_seed(99)
-    module = TinyTrained()
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        parameter.data = torch.full(state[name].shape, torch.nan, dtype=state[name].dtype)
-    module.load_state_dict(state)
-    return module
-
-
-def largest_resume_difference(before: Engine, after: Engine) -> float:
-    """Over weights, moments, steps and loss scaler."""
-    ours, theirs = before.harvest(), after.harvest()
-    assert ours.steps == theirs.steps
-    assert ours.loss_scaler == theirs.loss_scaler
-    tensors = ("masters", "exp_avg", "exp_avg_sq")
-    return max(
-        largest_difference(before.full_state(), after.full_state()),
-        *(largest_difference({**getattr(ours, t)}, {**getattr(theirs, t)}) for t in tensors),
-    )
-
-
-def check_resume(cases: list[tuple[Kind, Precision]]) -> dict[str, float]:
-    """Six steps against three, harvest, a new engine, and three more; nothing may differ."""
-    differences = {}
-    for kind, precision in cases:
-        straight = make_engine(kind, TinyTrained(), precision=precision)
-        train(straight, range(6))
-        resumed = make_engine(kind, TinyTrained(), precision=precision)
-        train(resumed, range(3))
-        resumed = rebuilt(resumed, kind, precision)
-        train(resumed, range(3, 6))
-        differences[f"{kind} {precision}"] = largest_resume_difference(straight, resumed)
-        straight.release(), resumed.release()
-    return differences
-
+from tests.reference.tiny_modules import TinyTrained, tiny_batch, tiny_surgery
 
 KINDS: list[Kind] = ["torch", 0, 1, 2, 3]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -206,13 +61,50 @@ def run_on_two_workers(folder: str) -> dict[str, Any]:
     }
 
 
+def check_against_oracle(kinds: list[Kind], accumulation_steps: int = 1) -> dict[str, list[float]]:
+    """Six steps, a surgery after the third: largest difference of weights and of norms."""
+    num_shares = world_size() * accumulation_steps
+    expected, expected_norms = oracle(num_shares, 6, surgery_at=3)
+    differences = {}
+    for kind in kinds:
+        engine = make_engine(kind, TinyTrained(), accumulation_steps=accumulation_steps)
+        norms = train(engine, range(3), accumulation_steps=accumulation_steps)
+        snapshot = engine.harvest()
+        module = engine.release()
+        snapshot = snapshot.after(tiny_surgery(module))
+        engine = make_engine(kind, module, snapshot, accumulation_steps=accumulation_steps)
+        norms += train(engine, range(3, 6), accumulation_steps=accumulation_steps)
+        norm_difference = max(abs(a - b) for a, b in zip(norms, expected_norms, strict=True))
+        differences[str(kind)] = [
+            largest_difference(engine.full_state(), expected),
+            norm_difference,
+        ]
+        engine.release()
+    return differences
+
+
+def check_resume(cases: list[tuple[Kind, Precision]]) -> dict[str, float]:
+    """Six steps against three, harvest, a new engine, and three more; nothing may differ."""
+    differences = {}
+    for kind, precision in cases:
+        straight = make_engine(kind, TinyTrained(), precision=precision)
+        train(straight, range(6))
+        resumed = make_engine(kind, TinyTrained(), precision=precision)
+        train(resumed, range(3))
+        resumed = rebuilt(resumed, kind, precision)
+        train(resumed, range(3, 6))
+        differences[f"{kind} {precision}"] = largest_resume_difference(straight, resumed)
+        straight.release(), resumed.release()
+    return differences
+
+
 def save_after(folder: str, cases: list[tuple[Kind, Precision]], start: int, stop: int) -> None:
     """Train on from the state that an earlier process left in `folder`; leave the new one there."""
     for kind, precision in cases:
         path = Path(folder, f"{kind}-{precision}.pt")
         if start:
             state, snapshot = torch.load(path, weights_only=False)
-            engine = make_engine(kind, _loaded(state), snapshot, precision=precision)
+            engine = make_engine(kind, loaded(state), snapshot, precision=precision)
         else:
             engine = make_engine(kind, TinyTrained(), precision=precision)
         train(engine, range(start, stop))
@@ -264,7 +156,7 @@ def check_hooks(kinds: list[Kind], accumulation_steps: int = 2) -> dict[str, flo
     for kind in kinds:
         engine = make_engine(kind, TinyTrained(), accumulation_steps=accumulation_steps)
         train(engine, range(1), accumulation_steps=accumulation_steps)
-        plain = _loaded(engine.full_state())
+        plain = loaded(engine.full_state())
         seen: dict[str, list[Tensor]] = {}
         expected: dict[str, list[Tensor]] = {}
         with _recording(engine.module, seen), _recording(plain, expected):

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from tests.reference.engine_cases import (
     RESUMES,
-    largest_difference,
     run_on_one_worker,
     run_on_two_workers,
     save_after,
 )
+from tests.reference.engine_tools import largest_difference
 from tests.spawn import run_workers
 
 pytestmark = pytest.mark.xdist_group("engines")

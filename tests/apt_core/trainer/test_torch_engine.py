@@ -7,15 +7,13 @@ from torch.nn import functional
 from apt_core.errors import ConfigError
 from apt_core.trainer.torch_engine import TorchEngine
 from tests.reference.engine_cases import (
-    SETTINGS,
     check_against_oracle,
     check_hooks,
     check_leaks,
     check_not_finite,
     check_resume,
-    make_engine,
-    train,
 )
+from tests.reference.engine_tools import SETTINGS, make_engine, train
 from tests.reference.tiny_modules import TinyTrained, tiny_batch
 
 

@@ -116,3 +116,10 @@ def test_files_beside_the_trials_are_ignored(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_sweep_is_refused_with_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no trials/ folder inside.*<results_dir>/<name>"):
         collect(tmp_path)
+
+
+def test_only_the_trials_of_the_last_launch_are_read(tmp_path: Path) -> None:
+    trials = demo_trials()
+    sweep = write_sweep(tmp_path / "demo", trials)
+    (sweep / "sweep.json").write_text(json.dumps({"run_ids": [trials[0].run_id]}))
+    assert [report.run_id for report in collect(sweep).reports] == [trials[0].run_id]
