@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apt_core.trainer.distributed import rank, world_size
-from apt_core.trainer.engine import Engine, Precision
+from apt_core.trainer.engine import Precision
 from tests.reference.engine_tools import (
     Kind,
     largest_difference,

@@ -1,0 +1,80 @@
+"""What is logged about the shape agrees with the modules themselves."""
+
+import json
+
+import pytest
+import torch
+
+from apt_core.models.surgery_record import KeptBlocks, Surgery
+from apt_core.pruner.surgery import prune_model
+from apt_core.trainer.measure import median_step_times, shape_metrics, surgery_entry
+from apt_core.trainer.state import TrainerState
+from tests.tiny import tiny_model
+
+
+def pruned(family):
+    """Two heads gone in layer 0, all heads in layer 1, ten neurons everywhere, four dimensions."""
+    loaded, structure = tiny_model(family)
+    units = {}
+    for s in structure.sub_blocks:
+        keep = {"0.attention": 2, "1.attention": 0}.get(s.name[-11:], s.num_units)
+        units[s.name] = torch.arange(s.num_units - 10 if s.kind == "ffn" else keep)
+    kept = KeptBlocks(units, torch.arange(12))
+    surgery = prune_model(loaded.model, loaded.model_map, structure, kept)
+    state = TrainerState(100, surgery.structure_after, loaded.structure, step=40)
+    return loaded, state, surgery
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_shape_metrics_count_what_is_really_there(family):
+    loaded, state, _ = pruned(family)
+    assert len(state.structure.ranks) == 7  # query and value of layer 1 are gone
+    metrics = shape_metrics(state)
+    adapters = [p for n, p in loaded.model.named_parameters() if "lora_" in n]
+    assert metrics["model/adapter_params"] == sum(p.numel() for p in adapters)
+    assert metrics["model/num_heads"] == 2 + 0 + 4
+    assert metrics["model/num_neurons"] == 3 * 14
+    assert metrics["model/hidden_size"] == 12
+    assert metrics["model/sparsity"] + metrics["model/density"] == pytest.approx(1.0)
+    assert metrics["model/sparsity"] == state.sparsity > 0
+
+
+def test_the_mean_rank_is_that_of_the_adapters_that_are_left():
+    _, state, _ = pruned("roberta")
+    state.structure = state.structure.with_ranks({"a": 2, "b": 7})
+    assert shape_metrics(state)["model/rank_mean"] == 4.5
+
+
+def test_a_model_without_adapters_has_rank_0():
+    loaded, _ = tiny_model()
+    metrics = shape_metrics(TrainerState(1, loaded.structure, loaded.structure))
+    assert metrics["model/rank_mean"] == metrics["model/adapter_params"] == 0
+
+
+def test_an_entry_tells_a_surgery_layer_by_layer_and_is_json():
+    _, state, surgery = pruned("roberta")
+    entry = surgery_entry(state, surgery, 0.25)
+    assert json.loads(json.dumps(entry)) == entry
+    assert (entry["step"], entry["seconds"], entry["hidden_size"]) == (40, 0.25, 12)
+    assert entry["heads"] == [2, 0, 4]
+    assert entry["neurons"] == [14, 14, 14]
+    assert entry["pruned"]
+    assert entry["grown"] == 0
+    assert not entry["teacher_changed"]
+    assert entry["sparsity"] == state.sparsity
+
+
+def test_an_entry_counts_the_adapters_that_grew():
+    _, structure = tiny_model()
+    state = TrainerState(100, structure, structure)
+    surgery = Surgery(structure, structure, rank_changes={"a": (2, 4), "b": (2, 3)})
+    entry = surgery_entry(state, surgery, 0.0)
+    assert entry["grown"] == 2
+    assert not entry["pruned"]
+
+
+def test_step_times_are_medians_by_phase_and_empty_phases_have_none():
+    _, structure = tiny_model()
+    state = TrainerState(1, structure, structure)
+    state.step_times = {"first": [5.0, 1.0, 2.0], "pruning": []}
+    assert median_step_times(state) == {"first": 2.0}
