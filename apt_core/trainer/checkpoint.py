@@ -144,9 +144,10 @@ class Checkpointer:
         snapshot = _unflatten(load_file(folder / "optimizer.safetensors"), manifest)
         if trainer.salience is not None:
             trainer.salience.structure = structure
-        _load_decision_state(trainer, load_file(folder / "salience.safetensors"))
         trainer.distiller.restore(structure)
         trainer.engine = trainer.make_engine(trainer.modules, snapshot)
+        # Behind the engine, as in training: masks take the dtype that it gives the weights.
+        _load_decision_state(trainer, load_file(folder / "salience.safetensors"))
         rng = folder / f"rng-{distributed.rank()}.safetensors"
         if rng.is_file():
             load_rng_state(load_file(rng))

@@ -114,7 +114,10 @@ class APTrainer:
             if decision.changes_shape:
                 engine = self.operate(engine, decision)
             self.controller.move_masks(decision, self.modules, state.structure)
-            self._count_time(time.perf_counter() - started, is_surgery=decision.changes_shape)
+            metrics["time/step_s"] = time.perf_counter() - started
+            self._count_time(metrics["time/step_s"], is_surgery=decision.changes_shape)
+            if decision.changes_shape:
+                metrics["surgery/seconds"] = state.surgeries[-1]["seconds"]
 
             if self._is_due(self.cadence.eval_every):
                 metrics |= self._evaluate(engine)

@@ -68,7 +68,7 @@ class LocalMlflowServer:
     """
 
     def __init__(
-        self, results_dir: Path, port: int | None = None, *, start_timeout_s: float = 90.0
+        self, results_dir: Path, port: int | None = None, *, start_timeout_s: float = 300.0
     ) -> None:
         self._folder = results_dir
         self._port = port or _free_port()

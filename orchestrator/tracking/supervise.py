@@ -10,6 +10,8 @@ import sys
 import threading
 
 GRACE_S = 5.0
+STDIN = 0
+BLOCK = 4096
 
 
 def main(command: list[str]) -> int:
@@ -31,7 +33,9 @@ def main(command: list[str]) -> int:
 
 
 def _end_with_parent(child: "subprocess.Popen[bytes]") -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread that still holds its lock aborts the interpreter at exit.
+    while os.read(STDIN, BLOCK):
+        pass
     os.killpg(os.getpgrp(), signal.SIGTERM)
     try:
         child.wait(GRACE_S)

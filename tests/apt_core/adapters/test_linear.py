@@ -1,5 +1,7 @@
 """The APT adapter against paper Eq. 2, written out."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from apt_core.adapters.linear import APTLinear
 
 def layer_of(*, rank: int, bias: bool = True, seed: int = 0) -> APTLinear:
     torch.manual_seed(seed)
-    stock = nn.Linear(5, 7, bias=bias)
+    stock: Any = nn.Linear(5, 7, bias=bias)
     layer = APTLinear(stock.weight, stock.bias, rank=rank, scaling=1.5)
     if rank > 0:
         nn.init.normal_(layer.lora_b)
@@ -39,7 +41,7 @@ def test_it_computes_equation_two_one_number_at_a_time(rank: int, bias: bool) ->
 
 def test_a_fresh_branch_adds_nothing_but_can_learn() -> None:
     torch.manual_seed(0)
-    stock = nn.Linear(5, 7)
+    stock: Any = nn.Linear(5, 7)
     layer = APTLinear(stock.weight, stock.bias, rank=2)
     x = torch.randn(4, 5)
     assert torch.equal(layer(x), stock(x))

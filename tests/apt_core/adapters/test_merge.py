@@ -1,5 +1,7 @@
 """Merging returns to stock layers that compute the same."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -34,14 +36,14 @@ def test_the_branch_is_really_folded_in() -> None:
     site = next(iter(structure.ranks))
     layer = loaded.model.get_submodule(site)
     frozen, expected = layer.weight.detach().clone(), layer.merged_weight()
-    merged = merge_adapters(loaded.model).get_submodule(site)
+    merged: Any = merge_adapters(loaded.model).get_submodule(site)
     assert torch.equal(merged.weight, expected)
     assert not torch.allclose(merged.weight, frozen)
     assert (merged.in_features, merged.out_features) == (16, 16)
 
 
 def test_the_layer_that_was_merged_is_left_alone() -> None:
-    stock = nn.Linear(3, 4)
+    stock: Any = nn.Linear(3, 4)
     layer = APTLinear(stock.weight, stock.bias, rank=2)
     nn.init.ones_(layer.lora_b)
     frozen = stock.weight.detach().clone()

@@ -1,5 +1,7 @@
 """A fresh model takes the shape that surgeries and growth have led another one to."""
 
+from typing import Any
+
 import torch
 
 from apt_core.models.reshape import reshape_model
@@ -43,5 +45,5 @@ def test_a_lower_rank_is_reached_too() -> None:
     wanted = structure.with_ranks(dict.fromkeys(structure.ranks, 2))
     reshape_model(loaded.model, loaded.model_map, structure, wanted)
     for site in structure.ranks:
-        layer = loaded.model.get_submodule(site)
+        layer: Any = loaded.model.get_submodule(site)
         assert (layer.rank, len(layer.lora_a), layer.lora_b.shape[1]) == (2, 2, 2)

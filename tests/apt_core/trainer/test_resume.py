@@ -1,49 +1,9 @@
-import json
-
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from apt_core.errors import CheckpointError
 from apt_core.trainer.build import run_training
-from apt_core.trainer.callbacks import Callback
+from tests.reference.training_cases import ID, CrashAfter, CrashError, assert_same, outcome
 from tests.tiny_run import DISTILL_STOP, EVENTS, TEACHER_STEP, tiny_experiment
-
-ID = "0123456789abcdef"
-
-
-class CrashError(Exception):
-    pass
-
-
-class CrashAfter(Callback):
-    """Stops the run right after a step, before anything else is saved."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, state, metrics):
-        if state.step == self.step:
-            raise CrashError
-
-
-def outcome(folder):
-    """Everything that must not depend on interruptions: exported weights and logged metrics."""
-    weights = load_file(folder / "export" / "model.safetensors")
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    timed = ("time/", "memory/", "surgery/")
-    metrics = [
-        (line["step"], {k: v for k, v in line["values"].items() if not k.startswith(timed)})
-        for line in map(json.loads, lines)
-    ]
-    return weights, metrics
-
-
-def assert_same(a, b):
-    assert a[1] == b[1]
-    assert a[0].keys() == b[0].keys()
-    for name in a[0]:
-        assert torch.equal(a[0][name], b[0][name]), name
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +18,21 @@ def undisturbed(root):
 
 
 MOMENTS = {
-    "in plain tuning": 4,
-    "when the teacher is taken": TEACHER_STEP,
-    "inside a decay window": EVENTS[0] - 2,
-    "at a prune and growth event": EVENTS[0],
-    "right after an event": EVENTS[1] + 1,
-    "at the last event": EVENTS[2],
-    "when the teacher is dropped": DISTILL_STOP,
-    "near the end": 35,
+    "in plain tuning": (4, 6),  # before the first checkpoint
+    "when the teacher is taken": (TEACHER_STEP, 1),
+    "inside a decay window": (EVENTS[0] - 2, 1),
+    "at a prune and growth event": (EVENTS[0], 6),
+    "right after an event": (EVENTS[1] + 1, 1),
+    "at the last event": (EVENTS[2], 6),
+    "when the teacher is dropped": (DISTILL_STOP + 1, 1),
+    "near the end": (35, 6),
 }
+"""Step to stop after, and steps between checkpoints."""
 
 
-@pytest.mark.parametrize("step", MOMENTS.values(), ids=MOMENTS)
-@pytest.mark.parametrize("save_every", ["6 steps", "1 steps"])
+@pytest.mark.parametrize(("step", "save_every"), MOMENTS.values(), ids=MOMENTS)
 def test_a_run_stopped_anywhere_ends_bit_identical(root, undisturbed, step, save_every, tmp_path):
-    config = tiny_experiment(root, f"training.save_every={save_every}")
+    config = tiny_experiment(root, f"training.save_every={save_every} steps")
     with pytest.raises(CrashError):
         run_training(config, run_dir=tmp_path, run_id=ID, callbacks=[CrashAfter(step)])
     report = run_training(config, run_dir=tmp_path, run_id=ID)

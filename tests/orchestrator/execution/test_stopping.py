@@ -6,6 +6,15 @@ import pytest
 from orchestrator.execution.stopping import StopSignal
 
 
+@pytest.fixture
+def _interruptible():
+    """A process started in the background ignores SIGINT; here it must not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_the_first_signal_asks_and_the_second_acts_as_before() -> None:
     before = signal.getsignal(signal.SIGINT)
     with StopSignal() as stop:

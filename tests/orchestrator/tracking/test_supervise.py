@@ -1,0 +1,123 @@
+"""The supervisor ends with its child, and its whole group ends with its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.tracking import supervise
+
+FAST = (
+    "import runpy, sys; sys.argv = ['supervise', *sys.argv[1:]]; "
+    f"m = runpy.run_path({supervise.__file__!r}); "
+    "m['main'].__globals__['GRACE_S'] = 0.3; sys.exit(m['main'](sys.argv[1:]))"
+)
+"""The script as the server starts it, but less patient."""
+SLEEP = "import time; time.sleep(60)"
+WITH_GRANDCHILD = (
+    "import subprocess, sys; "
+    f"p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); "
+    "open(sys.argv[1], 'w').write(f'{p.pid}\\n'); "
+)
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[bytes]]]:
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def start(
+    processes: list[subprocess.Popen[bytes]], code: str, *arguments: str
+) -> subprocess.Popen[bytes]:
+    """A supervisor, in a session of its own, around a Python program."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", FAST, sys.executable, "-I", "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    processes.append(process)
+    return process
+
+
+def pid_in(path: Path) -> int:
+    """The number that the program writes once it runs."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text().endswith("\n"):
+            return int(path.read_text())
+        time.sleep(0.02)
+    raise AssertionError("the program did not start")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process ends within seconds (an orphan may wait as a zombie for init)."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def close(process: subprocess.Popen[bytes]) -> None:
+    """What the kernel does when the parent goes away, however it ends."""
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+def test_the_exit_status_is_that_of_the_command(
+    started: list[subprocess.Popen[bytes]],
+) -> None:
+    assert start(started, "raise SystemExit(7)").wait(60) == 7
+    assert start(started, "").wait(60) == 0
+
+
+def test_children_of_a_command_that_has_ended_end_too(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    process = start(started, WITH_GRANDCHILD, str(tmp_path / "pid"))
+    assert process.wait(60) == 0
+    assert is_gone(pid_in(tmp_path / "pid"))
+
+
+def test_all_end_when_the_parent_goes_away(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    process = start(started, WITH_GRANDCHILD + SLEEP, str(tmp_path / "pid"))
+    grandchild = pid_in(tmp_path / "pid")
+    assert process.poll() is None
+    close(process)
+    assert process.wait(60) != 0
+    assert is_gone(grandchild)
+
+
+def test_a_command_that_ignores_the_signal_is_killed(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    process = start(started, DEAF + WITH_GRANDCHILD + SLEEP, str(tmp_path / "pid"))
+    grandchild = pid_in(tmp_path / "pid")
+    close(process)
+    assert process.wait(30) == -signal.SIGKILL  # the group, and the supervisor in it
+    assert is_gone(grandchild)
+
+
+def test_the_command_reads_nothing_of_the_parents_pipe(
+    started: list[subprocess.Popen[bytes]],
+) -> None:
+    code = "import sys; raise SystemExit(len(sys.stdin.read()))"
+    assert start(started, code).wait(60) == 0

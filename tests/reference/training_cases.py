@@ -1,0 +1,137 @@
+"""Whole tiny runs, for workers and fresh interpreters: JSON arguments in, JSON results out."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from apt_core.errors import DecisionMismatchError
+from apt_core.report import RunReport
+from apt_core.trainer.build import build_trainer, run_training
+from apt_core.trainer.callbacks import Callback
+from apt_core.trainer.checkpoint import Checkpointer
+from apt_core.trainer.distributed import rank
+from tests.tiny_run import EVENTS, tiny_experiment
+
+ID = "0123456789abcdef"
+SHAPE = ("step", "heads", "neurons", "hidden_size", "ranks", "teacher_changed")
+
+
+def decisions(report: RunReport) -> list[dict[str, Any]]:
+    """What was decided at every surgery: shapes and ranks, without times."""
+    return [{key: surgery[key] for key in SHAPE} for surgery in report.surgeries]
+
+
+def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[Any]]:
+    """Everything that must not depend on interruptions: exported weights and logged metrics."""
+    weights = load_file(folder / "export" / "model.safetensors")
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    timed = ("time/", "memory/", "surgery/", "train/step_time_s")
+    metrics = [
+        (line["step"], {k: v for k, v in line["values"].items() if not k.startswith(timed)})
+        for line in map(json.loads, lines)
+    ]
+    return weights, metrics
+
+
+def assert_same(a: tuple[dict, list], b: tuple[dict, list]) -> None:
+    """Bit for bit."""
+    assert a[1] == b[1]
+    assert a[0].keys() == b[0].keys()
+    for name in a[0]:
+        assert torch.equal(a[0][name], b[0][name]), name
+
+
+class CrashError(Exception):
+    """What `CrashAfter` raises."""
+
+
+class CrashAfter(Callback):
+    """Stops the run right after a step, before anything else is saved."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, state: Any, metrics: Any) -> None:
+        """Raise."""
+        if state.step == self.step:
+            raise CrashError
+
+
+class KillAtSurgery(Callback):
+    """Ends the process with SIGKILL, which no handler can soften, in the middle of an event."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_surgery(self, state: Any, surgery: Any) -> None:
+        """Die: the model has its new shape, and the step is not over."""
+        if state.step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_tiny(root: str, run_dir: str, overrides: list[str], dropout: float = 0.0) -> dict[str, Any]:
+    """One tiny run; its decisions and its score."""
+    config = tiny_experiment(Path(root), *overrides, dropout=dropout)
+    report = run_training(config, run_dir=Path(run_dir), run_id=ID)
+    return {"decisions": decisions(report), "metric": report.metric, "sparsity": report.sparsity}
+
+
+def run_until_killed(root: str, run_dir: str, overrides: list[str], step: int, where: str) -> None:
+    """One tiny run that dies at a surgery, or while it saves: the weights are out, the rest not."""
+    callbacks: list[Callback] = []
+    if where == "surgery":
+        callbacks.append(KillAtSurgery(step))
+    else:
+        write_manifest = Checkpointer._write_manifest
+
+        def write_or_die(self: Checkpointer, folder: Path, trainer: Any, snapshot: Any) -> None:
+            if trainer.state.step == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write_manifest(self, folder, trainer, snapshot)
+
+        Checkpointer._write_manifest = write_or_die  # type: ignore[method-assign]
+    config = tiny_experiment(Path(root), *overrides)
+    run_training(config, run_dir=Path(run_dir), run_id=ID, callbacks=callbacks)
+
+
+def check_resumes_exactly(root: str, run_dir: str, overrides: list[str], step: int) -> int:
+    """A run that is stopped after `step` and resumed ends like one that is not; lines logged."""
+    config = tiny_experiment(Path(root), *overrides)
+    whole, cut = Path(run_dir) / "whole", Path(run_dir) / "cut"
+    run_training(config, run_dir=whole, run_id=ID)
+    try:
+        run_training(config, run_dir=cut, run_id=ID, callbacks=[CrashAfter(step)])
+    except CrashError:
+        run_training(config, run_dir=cut, run_id=ID)
+    else:
+        raise AssertionError("the run was not stopped")
+    assert_same(outcome(cut), outcome(whole))
+    return len(outcome(cut)[1])
+
+
+def check_mismatch(root: str, run_dir: str) -> list[str]:
+    """Salience that differs between workers: what each of them raises at the first event."""
+    config = tiny_experiment(Path(root), "hardware.num_workers=2")
+    trainer = build_trainer(config, run_dir=Path(run_dir), run_id=ID)
+    structure, generator = trainer.state.structure, torch.Generator().manual_seed(rank())
+    assert trainer.salience is not None
+    averages = {"hidden": torch.rand(structure.hidden_size, generator=generator)}
+    averages |= {
+        f"units/{s.name}": torch.rand(s.num_units, generator=generator)
+        for s in structure.sub_blocks
+    }
+    trainer.salience.load_state(averages)
+    raised = []
+    for step in (1, EVENTS[0]):  # nothing is decided at step 1: nothing to disagree about
+        trainer.state.step = step
+        try:
+            trainer.controller.decide(trainer.state, trainer.salience.snapshot)
+            raised.append("")
+        except DecisionMismatchError as error:
+            raised.append(str(error))
+    return raised
