@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 def run_workers(
-    function: Callable[..., Any], *, num_workers: int = 2, timeout_s: float = 120, **arguments: Any
+    function: Callable[..., Any], *, num_workers: int = 2, timeout_s: float = 240, **arguments: Any
 ) -> list[Any]:
     """Call ``function(**arguments)`` on every worker and return what each returned, by rank.
 

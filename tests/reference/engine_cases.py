@@ -1,6 +1,7 @@
 """What every engine must do, as functions that run in workers and return numbers to assert on."""
 
 import gc
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -131,12 +132,21 @@ def check_leaks(kinds: list[Kind], num_rebuilds: int = 10) -> dict[str, list[tup
             snapshot = engine.harvest()
             module = engine.release()
             del engine
-            rows.append(_live(module))
+            rows.append(_settled(module))
         gc.enable()
         left = {n: set(m.__dict__) ^ attributes[n] for n, m in module.named_modules()}
         assert not any(left.values()), left
         counts[str(kind)] = [rows[1], rows[-1]]
     return counts
+
+
+def _settled(module: nn.Module) -> tuple[int, ...]:
+    """The least of a few looks: gloo's threads let go of a finished collective's tensors late."""
+    looks = []
+    for _ in range(5):
+        looks.append(_live(module))
+        time.sleep(0.05)
+    return min(looks)
 
 
 def _live(module: nn.Module) -> tuple[int, ...]:

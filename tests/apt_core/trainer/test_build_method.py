@@ -1,5 +1,7 @@
 """Each part of the method is there exactly when its switch is on, with its own settings."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -95,7 +97,7 @@ def test_without_a_cap_ranks_may_reach_eight_times_the_first(root, rank_cap):
 
 def test_fresh_modules_take_the_saved_shapes_of_student_and_teacher(root):
     built = Built(root)
-    modules = TrainedModules(built.loaded.model)
+    modules: Any = TrainedModules(built.loaded.model)
     reshape = method.reshaper(built.config, built.loaded, built.structure, built.distiller)
     units = {s.name: s.num_units // 2 for s in built.structure.sub_blocks}
     smaller = built.structure.with_units(units, 12).with_ranks(

@@ -105,7 +105,7 @@ def made_engine(root, *overrides):
 
 def test_the_head_may_learn_at_a_rate_of_its_own(root):
     engine = made_engine(root, "training.head_learning_rate=0.03")
-    shapes = {}
+    shapes: dict[float, set] = {}
     for group in engine._optimizer.param_groups:
         shapes.setdefault(round(group["rate_multiplier"], 6), set()).update(
             tuple(p.shape) for p in group["params"]

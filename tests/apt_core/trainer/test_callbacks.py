@@ -35,7 +35,7 @@ def test_there_is_an_event_for_every_moment():
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_all_callbacks_hear_an_event_in_order_with_its_arguments(event):
-    heard = []
+    heard: list[tuple] = []
     given = arguments(event)
     getattr(Callbacks([Recorder("a", heard), Recorder("b", heard)]), event)(*given)
     assert heard == [("a", event, given), ("b", event, given)]

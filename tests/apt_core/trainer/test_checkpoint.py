@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_bf16_resumes_bit_identical_inside_a_window(root, tmp_path):
 @pytest.mark.distributed
 def test_deepspeed_resumes_bit_identical_inside_a_window(root, tmp_path):
     tiny_experiment(root)
-    arguments = {
+    arguments: dict[str, Any] = {
         "root": str(root),
         "run_dir": str(tmp_path),
         "overrides": [

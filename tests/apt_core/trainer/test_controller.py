@@ -1,6 +1,7 @@
 """Decisions on hand-made salience, and what carrying them out does to the modules."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ class Scene:
 
     def __init__(self, *, prune=True, tune=True, distill=True):
         self.loaded, structure = tiny_model()
-        self.modules = TrainedModules(self.loaded.model)
+        self.modules: Any = TrainedModules(self.loaded.model)
         self.state = TrainerState(40, structure, self.loaded.structure)
         model_map = self.loaded.model_map
         scheduler = SparsityScheduler(EVENTS, DENSITIES, WINDOW, START, EVENTS[-1])

@@ -34,3 +34,16 @@ def test_two_workers_sum_gather_and_broadcast() -> None:
 def test_a_group_of_one_is_made_when_there_is_none_and_left_at_the_end() -> None:
     (result,) = run_workers(check_collectives, num_workers=1)
     assert result["own_group"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "device"), [("nccl", "cuda"), ("gloo", "cpu"), ("cpu:gloo,cuda:nccl", "cpu")]
+)
+def test_only_a_group_of_nccl_alone_wants_its_tensors_on_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, backend: str, device: str
+) -> None:
+    assert distributed.collective_device() == torch.device("cpu")
+    monkeypatch.setattr(distributed, "is_distributed", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: backend)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert distributed.collective_device().type == device

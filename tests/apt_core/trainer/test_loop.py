@@ -54,7 +54,8 @@ def spy(monkeypatch, calls, owner, *names):
 @pytest.fixture
 def traced(root, tmp_path, monkeypatch):
     """A trainer and the list that its collaborators' calls go to."""
-    trainer, calls = build(root, tmp_path), []
+    trainer = build(root, tmp_path)
+    calls: list[str] = []
     spy(monkeypatch, calls, trainer.salience, "measure", "commit", "remap")
     spy(monkeypatch, calls, trainer.controller, "decide", "apply", "move_masks")
     spy(monkeypatch, calls, trainer.distiller, "remap")
@@ -88,7 +89,12 @@ def test_salience_precedes_the_update_and_surgery_follows_it(traced):
 def test_the_engine_is_rebuilt_at_surgeries_only(root, tmp_path):
     trainer, built = build(root, tmp_path), []
     make_engine = trainer.make_engine
-    trainer.make_engine = lambda *args: built.append(trainer.state.step) or make_engine(*args)
+
+    def make(*args):
+        built.append(trainer.state.step)
+        return make_engine(*args)
+
+    trainer.make_engine = make
     trainer.train()
     assert built == [0, *sorted(SURGERIES)]
 
@@ -109,11 +115,12 @@ def overflowing(monkeypatch, steps):
 def test_a_step_that_overflowed_commits_no_salience(root, tmp_path, monkeypatch):
     trainer, committed = build(root, tmp_path), []
     commit = trainer.salience.commit
-    monkeypatch.setattr(
-        trainer.salience,
-        "commit",
-        lambda salience: committed.append(trainer.state.step + 1) or commit(salience),
-    )
+
+    def recorded(salience):
+        committed.append(trainer.state.step + 1)
+        commit(salience)
+
+    monkeypatch.setattr(trainer.salience, "commit", recorded)
     overflowing(monkeypatch, {8, 9, EVENTS[1]})
     report = trainer.train()
     assert committed == [s for s in range(7, EVENTS[-1] + 1) if s not in {8, 9, EVENTS[1]}]
@@ -152,7 +159,7 @@ def test_the_learning_rate_goes_on_through_every_rebuild(root, tmp_path, monkeyp
 
 
 def test_moments_are_carried_over_a_surgery_or_dropped_as_configured(root, tmp_path):
-    moments = {}
+    moments: dict[str, list[int]] = {}
     for choice in ("carry", "reset"):
         trainer = build(root, tmp_path / choice, f"training.optimizer_on_surgery={choice}")
         make_engine = trainer.make_engine
@@ -178,7 +185,12 @@ def test_what_is_logged_evaluated_and_saved_follows_the_cadence(root, tmp_path):
     )
     saved = []
     save = trainer.checkpointer.save
-    trainer.checkpointer.save = lambda t: saved.append(t.state.step) or save(t)
+
+    def recorded(given):
+        saved.append(given.state.step)
+        return save(given)
+
+    trainer.checkpointer.save = recorded
     report = trainer.train()
     assert saved == [20, TOTAL_STEPS]
     assert [point.step for point in report.history] == [16, 32, TOTAL_STEPS]
