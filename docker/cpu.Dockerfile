@@ -1,6 +1,6 @@
 # aptune on CPUs: for the demo, for tests, for small encoders.
 #   docker build -f docker/cpu.Dockerfile -t aptune:cpu .
-#   docker run --rm -v "$PWD/runs:/work/runs" aptune:cpu sweep -c demo
+#   docker run --rm -v "$PWD/runs:/srv/aptune/runs" aptune:cpu sweep -c demo
 # The CI does not build images; what they install is what `make check-wheel` installs.
 FROM python:3.11-slim AS build
 WORKDIR /src
@@ -17,8 +17,8 @@ COPY --from=build /dist /tmp/dist
 RUN wheel=$(ls /tmp/dist/*.whl) \
  && pip install --no-cache-dir --constraint /tmp/constraints.txt "${wheel}[cluster]" \
  && rm -r /tmp/dist
-RUN useradd --create-home aptune && mkdir -p /work/runs /store && chown -R aptune /work /store
+RUN useradd --create-home aptune && mkdir -p /srv/aptune/runs /store && chown -R aptune /srv/aptune /store
 USER aptune
-WORKDIR /work
+WORKDIR /srv/aptune
 ENTRYPOINT ["aptune"]
 CMD ["--help"]

@@ -25,5 +25,5 @@ RUN wheel=$(ls /tmp/dist/*.whl) \
  && pip install --no-cache-dir --constraint /tmp/constraints.txt "${wheel}[cluster]" \
  && rm -r /tmp/dist
 # `ray up` runs as root inside the container; add a user of your own for anything else.
-WORKDIR /work
+WORKDIR /srv/aptune
 CMD ["bash"]

@@ -97,8 +97,8 @@ def check_world_size(workers: WorkerGroup) -> None:
     if world_size != workers.num_workers:
         raise ConfigError(
             f"hardware.num_workers: is {workers.num_workers}, but {world_size} process(es) were "
-            f"started; run torchrun --nproc-per-node {workers.num_workers} -m jobs.train --local "
-            f"..., or set hardware.num_workers={world_size}"
+            f"started; run torchrun --nproc-per-node {workers.num_workers} -m -- jobs.train "
+            f"--local ..., or set hardware.num_workers={world_size}"
         )
 
 

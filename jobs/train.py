@@ -27,7 +27,7 @@ aptune train -c demo -s training.seed=2 -s pruning.target_sparsity=0.4
 
 aptune train --model_type roberta --dataset sst2 --sparsity_level 0.6 --ablation full
 
-torchrun --nproc-per-node 2 -m jobs.train --local -c demo -s hardware.num_workers=2
+torchrun --nproc-per-node 2 -m -- jobs.train --local -c demo -s hardware.num_workers=2
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
