@@ -35,7 +35,7 @@ def launch(plan: Plan) -> int:
     """
     console = make_console()
     log_to(console)
-    _describe(plan)
+    record_members(plan)
     with StopSignal() as stop, tracking(plan) as tracker:
         write_status(plan.sweep_dir, TrialState.RUNNING)
         try:
@@ -57,11 +57,14 @@ def launch(plan: Plan) -> int:
     return _verdict(outcome, len(plan.trials))
 
 
-def _describe(plan: Plan) -> None:
+def record_members(plan: Plan) -> None:
     """Leave configuration and trials in the sweep's folder: the report covers these trials only.
 
     Runs of an earlier code version or configuration may lie beside them. A single trial joins the
     sweep that is there.
+
+    Args:
+        plan: A plan that passed preflight.
     """
     run_ids = [spec.run_id for spec in plan.specs]
     members = plan.sweep_dir / SWEEP_FILE

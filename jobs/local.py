@@ -11,7 +11,7 @@ from apt_core.errors import ConfigError
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
 from jobs.common import EXIT_OK, make_console
-from jobs.launch import log_to, say, show_report
+from jobs.launch import log_to, record_members, say, show_report
 from jobs.planning import Plan
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -80,6 +80,7 @@ def run_here(plan: Plan) -> int:
     elif rank == 0:
         say(console, f"{spec.label} ({spec.run_id}) is finished; nothing to do")
     if rank == 0:
+        record_members(plan)
         show_report(plan.sweep_dir, console)
     return EXIT_OK
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from apt_core.report import RunReport
-from jobs.launch import _verdict, launch
+from jobs.launch import _verdict, launch, record_members
 from jobs.planning import Plan
 from orchestrator.execution.status import TrialState, read_status
 from orchestrator.execution.sweep import SweepOutcome, TrialFailure
@@ -56,3 +56,15 @@ def test_a_stop_is_told_and_is_no_success(capsys: pytest.CaptureFixture[str]) ->
     assert _verdict(SweepOutcome((), (), (), "SIGTERM"), 4) == 1
     assert "stopped by SIGTERM; the same command continues" in capsys.readouterr().err
     assert _verdict(SweepOutcome((), (), ()), 4) == 0
+
+
+def test_a_single_trial_joins_the_sweep_and_a_sweep_replaces_it(project: Path) -> None:
+    plan = plan_of(project)
+    plan.sweep_dir.mkdir(parents=True)
+    members = plan.sweep_dir / "sweep.json"
+    members.write_text(json.dumps({"run_ids": ["earlier"]}))
+    first = plan.trials[0]
+    record_members(replace(plan, config=first.cell.config, trials=(first,)))
+    assert json.loads(members.read_text())["run_ids"] == ["earlier", first.spec.run_id]
+    record_members(plan)
+    assert json.loads(members.read_text())["run_ids"] == [t.run_id for t in plan.specs]
