@@ -82,7 +82,7 @@ def num_adapter_params(config: ExperimentConfig, model: ModelFacts) -> int:
         return 0
     adapter, hidden = config.model.adapter, model.hidden_size
     width = len(adapter.mha_components) * 2 * hidden
-    if config.switches.ffn_adapters and adapter.apply_to_ffn:
+    if config.switches.ffn_adapters and adapter.apply_to_ffn is not False:
         width += len(adapter.ffn_components) * (hidden + model.intermediate_size)
     return config.training.initial_rank * width * model.num_layers
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.adapters.norm import MaskedLayerNorm
+from apt_core.adapters.norm import MaskedLayerNorm, MaskedRMSNorm
 from apt_core.models.modules import set_submodule
 
 
@@ -28,7 +28,7 @@ def merge_adapters(model: nn.Module) -> nn.Module:
             if module.input_mask is not None or module.output_mask is not None:
                 raise ValueError(f"{path} still carries a mask: operate before merging")
             set_submodule(model, path, _merged_linear(module))
-        elif isinstance(module, MaskedLayerNorm):
+        elif isinstance(module, MaskedLayerNorm | MaskedRMSNorm):
             if module.mask is not None:
                 raise ValueError(f"{path} still carries a mask: operate before merging")
             set_submodule(model, path, _stock_norm(module))
@@ -42,7 +42,9 @@ def _merged_linear(module: APTLinear) -> nn.Linear:
     return linear
 
 
-def _stock_norm(module: MaskedLayerNorm) -> nn.LayerNorm:
+def _stock_norm(module: MaskedLayerNorm | MaskedRMSNorm) -> nn.Module:
+    if isinstance(module, MaskedRMSNorm):
+        return module.inner
     norm = nn.LayerNorm(module.hidden_size, eps=module.eps, device="meta")
     norm.weight, norm.bias = module.weight, module.bias
     return norm

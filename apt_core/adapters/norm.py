@@ -1,4 +1,6 @@
-"""LayerNorm whose statistics see only the hidden dimensions that survive."""
+"""Norms over the surviving hidden dimensions only, and what replaces a module that is gone."""
+
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,20 +59,103 @@ class MaskedLayerNorm(nn.Module):
         return (normalised * self.weight.float() + self.bias.float()).to(x.dtype)
 
 
-class Bypass(nn.Module):
-    """Takes the place of a module whose sub-block is gone: hands one of its inputs through.
+class MaskedRMSNorm(nn.Module):
+    """RMSNorm whose mean square sees only the surviving dimensions, times the hidden mask.
+
+    Families differ in how they apply the weight and in which precision, so the stock layer does the
+    work. With k of d dimensions left, ``norm(c x) / c`` with ``c = sqrt(d / k)`` and x zero
+    elsewhere is the norm over the k: ``mean((c x)^2) = sum(x^2) / k``.
 
     Args:
-        input_position: which positional input.
-        as_tuple: return ``(input, None)``, as attention modules do.
+        norm: the stock layer, used as it is.
     """
 
-    def __init__(self, input_position: int, *, as_tuple: bool) -> None:
-        super().__init__()
-        self.input_position = input_position
-        self.as_tuple = as_tuple
+    scale_in: Tensor | None
+    scale_out: Tensor | None
 
-    def forward(self, *inputs: Tensor, **_: object) -> Tensor | tuple[Tensor, None]:
-        """Return the chosen input."""
-        chosen = inputs[self.input_position]
-        return (chosen, None) if self.as_tuple else chosen
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.inner = norm
+        self.hidden_size = _weight_of(norm).numel()
+        self.register_buffer("scale_in", None, persistent=False)
+        self.register_buffer("scale_out", None, persistent=False)
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The stock layer's weight."""
+        return _weight_of(self.inner)
+
+    @property
+    def mask(self) -> Tensor | None:
+        """What the output is multiplied with; None: all ones."""
+        return self.scale_out
+
+    def set_mask(self, mask: Tensor | None) -> None:
+        """Use this hidden mask, shape (hidden_size,), in [0, 1]; None: all ones."""
+        if mask is None:
+            self.scale_in = self.scale_out = None
+            return
+        survives = (mask != 0).to(mask.dtype)
+        factor = (self.hidden_size / survives.sum()).sqrt()
+        self.scale_in, self.scale_out = survives * factor, mask / factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., hidden_size)."""
+        if self.scale_in is None or self.scale_out is None:
+            return self._stock(x)
+        return self._stock(x * self.scale_in) * self.scale_out
+
+    def _stock(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        assert isinstance(y, Tensor)
+        return y
+
+
+def _weight_of(norm: nn.Module) -> nn.Parameter:
+    weight = norm.weight
+    assert isinstance(weight, nn.Parameter)
+    return weight
+
+
+class Bypass(nn.Module):
+    """Takes the place of a module whose sub-block is gone.
+
+    Args:
+        gives: ``input``: hands one of its inputs through; ``zero``: gives nothing to add.
+        input_position: which positional input; where the caller names it, ``hidden_states``.
+        num_outputs: length of the tuple to return, filled up with None; 0: a bare tensor.
+        cache_layer: index in the key/value cache whose length this layer keeps; None: no cache.
+    """
+
+    def __init__(
+        self,
+        gives: Literal["input", "zero"],
+        *,
+        input_position: int = 0,
+        num_outputs: int = 0,
+        cache_layer: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.gives = gives
+        self.input_position = input_position
+        self.num_outputs = num_outputs
+        self.cache_layer = cache_layer
+
+    def forward(
+        self, *inputs: Tensor, past_key_values: Any = None, **named: Any
+    ) -> Tensor | tuple[Tensor | None, ...]:
+        """Return the chosen input, or a zero that broadcasts."""
+        given = len(inputs) > self.input_position
+        x: Tensor = inputs[self.input_position] if given else named["hidden_states"]
+        if past_key_values is not None and self.cache_layer is not None:
+            self._keep_length(x, past_key_values)
+        chosen = x if self.gives == "input" else x.new_zeros(())
+        if self.num_outputs == 0:
+            return chosen
+        return (chosen, *[None] * (self.num_outputs - 1))
+
+    def _keep_length(self, x: Tensor, cache: Any) -> None:
+        # Positions and masks are counted from the first cached layer, which may be this one.
+        cache = getattr(cache, "self_attention_cache", cache)
+        placeholder = x.new_zeros(x.shape[0], 1, x.shape[1], 1)
+        cache.update(placeholder, placeholder, self.cache_layer)

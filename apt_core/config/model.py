@@ -24,9 +24,9 @@ class AdapterConfig(Section):
 
     mha_components: Annotated[tuple[MhaComponent, ...], Listed] = ("q_proj", "v_proj")
     """Attention projections with an adapter. The paper adapts queries and values."""
-    apply_to_ffn: bool = True
-    """Whether feed-forward layers get adapters too. The paper: yes for BERT, RoBERTa and T5, no for
-    LLaMA."""
+    apply_to_ffn: bool | None = None
+    """Whether feed-forward layers get adapters too; null: as in the paper, yes for BERT, RoBERTa
+    and T5, no for LLaMA."""
     ffn_components: Annotated[tuple[FfnComponent, ...], Listed] = ("intermediate_dense",)
     """Feed-forward layers with an adapter, if `apply_to_ffn`. The paper adapts the first one
     only."""

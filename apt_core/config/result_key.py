@@ -65,9 +65,10 @@ def _model(config: "ExperimentConfig") -> dict[str, Any]:
     key = _dump(model, {"model_type", "architectures", "adapter"})
     key["path"] = model.path
     if switches.adapters:
-        ffn = switches.ffn_adapters and model.adapter.apply_to_ffn
+        ffn = switches.ffn_adapters and model.adapter.apply_to_ffn is not False
         key["adapter"] = {
             "mha_components": sorted(model.adapter.mha_components),
+            "apply_to_ffn": model.adapter.apply_to_ffn if ffn else False,
             "ffn_components": sorted(model.adapter.ffn_components) if ffn else [],
         }
     return key

@@ -50,6 +50,29 @@ def layer_loss(
     return (squared.mean(dim=-1) * counts).sum() / counts.sum().clamp(min=1.0)
 
 
+def score_loss(
+    student: Float[Tensor, "batch 1"], teacher: Float[Tensor, "batch 1"]
+) -> Float[Tensor, ""]:
+    """L_pred where a score is predicted: the mean squared distance, in fp32.
+
+    Range [0, inf), squared units of the score. The paper distils classes only; of a single score
+    the softmax is always 1.
+    """
+    return (_at_least_fp32(student) - _at_least_fp32(teacher)).square().mean()
+
+
+def rms_normalized(
+    states: Float[Tensor, "batch tokens hidden"],
+) -> Float[Tensor, "batch tokens hidden"]:
+    """Hidden states divided by their root mean square over the hidden dimensions, in fp32.
+
+    ``H / sqrt(mean(H^2) + 1e-6)``. For models that normalise in front of their layers; their raw
+    states have no common scale.
+    """
+    wide = _at_least_fp32(states)
+    return wide * torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + 1e-6)
+
+
 def mix(task: Float[Tensor, ""], distill: Float[Tensor, ""], mu: float) -> Float[Tensor, ""]:
     """The loss that is differentiated [paper Eq. 7]: ``L = mu * L_distill + (1 - mu) * L_ft``."""
     return mu * distill + (1.0 - mu) * task

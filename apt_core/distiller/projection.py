@@ -1,6 +1,7 @@
-"""Keep the layer projection Tr in step with the student's hidden size."""
+"""The layer projection Tr: made with the teacher, kept in step with the student's hidden size."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from apt_core.adapters.linear import APTLinear
 from apt_core.models.surgery_record import Surgery, TensorEdit
@@ -28,3 +29,24 @@ def slice_projection(projection: nn.Module, surgery: Surgery) -> Surgery:
     projection.in_features = surgery.kept.hidden.numel()
     edits = {f"projection.{name}": edit for name in ("weight", "lora_a")}
     return Surgery(after, after, edits=edits)
+
+
+def identity_projection(
+    hidden_size: int, *, rank: int, scaling: float, seed: int, like: Tensor
+) -> APTLinear:
+    """Tr: a frozen identity with a trainable low-rank branch.
+
+    Args:
+        hidden_size: hidden size of teacher and, at this moment, student.
+        rank: rank of the branch.
+        scaling: its factor.
+        seed: seed of the branch: all workers draw the same.
+        like: a tensor of the wanted device and dtype.
+
+    Returns:
+        The projection from student to teacher hidden states.
+    """
+    weight = nn.Parameter(torch.eye(hidden_size, dtype=like.dtype), requires_grad=False)
+    projection = APTLinear(weight, None, scaling=scaling)
+    projection.add_branch(rank, torch.Generator().manual_seed(seed))
+    return projection.to(like.device)

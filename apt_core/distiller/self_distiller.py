@@ -1,17 +1,26 @@
 """SelfDistiller: the model's own earlier self teaches it while it is pruned (paper section 4.4)."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from apt_core.adapters.linear import APTLinear
 from apt_core.distiller.layer_map import candidate_layers, closest_layer, sample_teacher_layers
-from apt_core.distiller.losses import distill_weight, layer_loss, mix, prediction_loss
+from apt_core.distiller.losses import (
+    distill_weight,
+    layer_loss,
+    mix,
+    prediction_loss,
+    rms_normalized,
+    score_loss,
+)
+from apt_core.distiller.projection import identity_projection
+from apt_core.distiller.teacher import snapshot_teacher
 from apt_core.models.arch import ModelMap
+from apt_core.models.calls import Reading, call_model, read_outputs, token_masks
+from apt_core.models.spec import HeadKind
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import TrainedModules
@@ -32,7 +41,14 @@ class Loss:
 
 
 class TaskDistiller:
-    """The distiller of arms without a teacher: its loss is the task loss."""
+    """The distiller of arms without a teacher: its loss is the task loss.
+
+    Args:
+        head_kind: what the model predicts.
+    """
+
+    def __init__(self, head_kind: HeadKind) -> None:
+        self.head_kind = head_kind
 
     def loss(self, modules: TrainedModules, batch: Batch, step: int) -> Loss:
         """The task loss of one micro-batch.
@@ -45,7 +61,7 @@ class TaskDistiller:
         Returns:
             The loss with mu = 0.
         """
-        task = modules.student(**batch).loss
+        task = call_model(modules.student, self.head_kind, batch).loss * weight_of(batch)
         return Loss(task, task.detach(), torch.zeros_like(task), 0.0)
 
     def remap(self, surgery: Surgery) -> None:
@@ -109,39 +125,87 @@ class SelfDistiller:
         Returns:
             The loss and its parts.
         """
+        head = self.model_map.head_kind
         if modules.teacher is None:
-            return TaskDistiller().loss(modules, batch, step)
-        student = modules.student(**batch, output_hidden_states=True)
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+            return TaskDistiller(head).loss(modules, batch, step)
+        outputs = call_model(modules.student, head, batch, hidden_states=True)
+        student = read_outputs(head, outputs, batch)
         with torch.no_grad():
-            teacher = modules.teacher(**inputs, output_hidden_states=True)
+            teacher = read_outputs(
+                head,
+                call_model(modules.teacher, head, batch, targets=False, hidden_states=True),
+                batch,
+            )
         s = self.settings
-        prediction = prediction_loss(student.logits, teacher.logits, s.temperature)
-        layers = self._layer_losses(
-            modules, student.hidden_states, teacher.hidden_states, batch, step
-        )
+        layers = self._layer_losses(modules, student, teacher, batch, step)
+        prediction = self._prediction_loss(student, teacher)
         distill = s.prediction_weight * prediction + s.layer_weight * layers
         mu = distill_weight(
             step, start=s.first_step, stop=s.last_step, first=s.weight_start, last=s.weight_end
         )
-        total = mix(student.loss, distill, mu)
-        return Loss(total, student.loss.detach(), distill.detach(), mu)
+        share = weight_of(batch)
+        task, distill = outputs.loss * share, distill * share
+        return Loss(mix(task, distill, mu), task.detach(), distill.detach(), mu)
+
+    def _prediction_loss(self, student: Reading, teacher: Reading) -> Tensor:
+        """The mean over what is predicted: the class, or start and end of a span."""
+        losses = [
+            prediction_loss(ours, theirs, self.settings.temperature)
+            if ours.shape[-1] > 1
+            else score_loss(ours, theirs)
+            for ours, theirs in zip(student.predictions, teacher.predictions, strict=True)
+        ]
+        return torch.stack(losses).mean()
 
     def _layer_losses(
         self,
         modules: TrainedModules,
-        student_states: tuple[Tensor, ...],
-        teacher_states: tuple[Tensor, ...],
+        student: Reading,
+        teacher: Reading,
         batch: Batch,
         step: int,
     ) -> Tensor:
+        """The mean over stacks of the sum over sampled layers."""
+        masks = token_masks(self.model_map.head_kind, batch)
+        losses = [
+            self._stack_loss(
+                modules,
+                self._states(ours),
+                self._states(theirs),
+                mask=masks[stack.stream] if self.settings.mask_padding else None,
+                alive=self.alive_layers(number),
+                step=step,
+            )
+            for number, (stack, ours, theirs) in enumerate(
+                zip(
+                    self.model_map.stacks,
+                    student.hidden_states,
+                    teacher.hidden_states,
+                    strict=True,
+                )
+            )
+        ]
+        return torch.stack(losses).mean()
+
+    def _states(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # In front of a norm the residual stream grows from layer to layer, and a few dimensions
+        # dwarf the others: without the division they would be all that is learned.
+        return tuple(map(rms_normalized, states)) if self.model_map.spec.is_pre_norm else states
+
+    def _stack_loss(
+        self,
+        modules: TrainedModules,
+        student_states: tuple[Tensor, ...],
+        teacher_states: tuple[Tensor, ...],
+        *,
+        mask: Tensor | None,
+        alive: list[bool],
+        step: int,
+    ) -> Tensor:
         s = self.settings
-        alive = self.alive_layers()
-        mask = batch["attention_mask"] if s.mask_padding else None
         total = student_states[0].new_zeros(())
         projected: dict[int, Tensor] = {}
-        num_layers = len(self.model_map.layers)
-        for i in sample_teacher_layers(num_layers, s.num_teacher_layers, s.seed, step):
+        for i in sample_teacher_layers(len(alive), s.num_teacher_layers, s.seed, step):
             candidates = candidate_layers(s.teacher_layer_mapping, i, alive)
             # hidden_states[0] is the embedding output: layer i's output is entry i + 1.
             losses = {}
@@ -154,13 +218,14 @@ class SelfDistiller:
                 total = total + losses[_choose(losses)]
         return total
 
-    def alive_layers(self) -> list[bool]:
-        """Whether each layer still has all its sub-blocks."""
-        alive = [True] * len(self.model_map.layers)
+    def alive_layers(self, stack: int = 0) -> list[bool]:
+        """Whether each layer of a stack still has all its sub-blocks."""
+        alive = [True] * len(self.model_map.stacks[stack].layers)
         for sub_block, shape in zip(
             self.model_map.sub_blocks, self.structure.sub_blocks, strict=True
         ):
-            alive[sub_block.layer] &= shape.num_units > 0
+            if sub_block.stack == stack:
+                alive[sub_block.layer] &= shape.num_units > 0
         return alive
 
     def take_teacher(self, modules: TrainedModules) -> Surgery:
@@ -212,46 +277,14 @@ class SelfDistiller:
         self.structure = structure
 
 
+def weight_of(batch: Batch) -> Tensor | float:
+    """Share of a micro-batch in the mean loss of its step; 1 where all weigh the same."""
+    return batch.get("loss_weight", 1.0)
+
+
 def _choose(losses: Mapping[int, Tensor]) -> int:
     if len(losses) == 1:
         return next(iter(losses))
     # All workers must pick the same layer, so they compare the sum of their losses.
     reduced = all_reduce_sum([loss.detach() for loss in losses.values()])
     return closest_layer({j: float(v) for j, v in zip(losses, reduced, strict=True)})
-
-
-def snapshot_teacher(student: nn.Module) -> nn.Module:
-    """A frozen copy of the student that shares its frozen parameters.
-
-    Args:
-        student: a plain, unmasked task model.
-
-    Returns:
-        The teacher, in evaluation mode.
-    """
-    shared: dict[int, Any] = {id(p): p for p in student.parameters() if not p.requires_grad}
-    teacher: nn.Module = copy.deepcopy(student, shared)
-    for parameter in teacher.parameters():
-        parameter.requires_grad_(False)
-    return teacher.eval()
-
-
-def identity_projection(
-    hidden_size: int, *, rank: int, scaling: float, seed: int, like: Tensor
-) -> APTLinear:
-    """Tr: a frozen identity with a trainable low-rank branch.
-
-    Args:
-        hidden_size: hidden size of teacher and, at this moment, student.
-        rank: rank of the branch.
-        scaling: its factor.
-        seed: seed of the branch: all workers draw the same.
-        like: a tensor of the wanted device and dtype.
-
-    Returns:
-        The projection from student to teacher hidden states.
-    """
-    weight = nn.Parameter(torch.eye(hidden_size, dtype=like.dtype), requires_grad=False)
-    projection = APTLinear(weight, None, scaling=scaling)
-    projection.add_branch(rank, torch.Generator().manual_seed(seed))
-    return projection.to(like.device)

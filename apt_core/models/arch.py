@@ -1,68 +1,40 @@
-"""Where a family keeps its parts, as data: `ArchSpec`; and the same bound to one model: `ModelMap`.
-
-Every other module asks the map; none knows a family by name.
-"""
+"""A family's layout bound to one model: `ModelMap` spells out every path of an `ArchSpec`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 from torch import nn
 
+from apt_core.models.spec import (
+    ArchSpec,
+    BypassSpec,
+    HeadKind,
+    HeadSpec,
+    Kind,
+    StackSpec,
+    Stream,
+    SubBlockSpec,
+)
 from apt_core.models.structure import Structure, SubBlock
 
-Kind = Literal["attention", "ffn"]
+
+class HeadGeometry(NamedTuple):
+    """How a model's attention is cut into heads."""
+
+    head_dim: int
+    """Channels of one head."""
+    queries_per_group: int = 1
+    """Query heads that share a key/value head; they are pruned together."""
 
 
-@dataclass(frozen=True)
-class BypassSpec:
-    """What takes a module's place once its sub-block has no units left: one of its own inputs."""
+class Projection(NamedTuple):
+    """A linear layer of a sub-block."""
 
+    role: str
+    """q_proj, k_proj, v_proj, o_proj, intermediate_dense, up_proj or output_dense."""
     path: str
-    input_position: int
-    as_tuple: bool = False
-    """The caller unpacks ``(hidden_states, attention_weights)``."""
-
-
-@dataclass(frozen=True)
-class SubBlockSpec:
-    """One sub-block of a layer; paths are relative to the layer."""
-
-    kind: Kind
-    name: str
-    readers: tuple[tuple[str, str], ...]
-    """(role, path) of the projections that read the residual stream: q, k, v or up (and gate).
-    Units are their rows.
-    """
-    writer: tuple[str, str]
-    """(role, path) of the projection that writes to the residual stream: o or down. Units are its
-    columns.
-    """
-    residual_input: str
-    """Module whose first argument is the residual stream as this sub-block sees it."""
-    bypass: tuple[BypassSpec, ...]
-    norm: str | None = None
-    """Norm applied to residual plus output (post-norm families); it goes with the sub-block."""
-
-
-@dataclass(frozen=True)
-class ArchSpec:
-    """One family of transformers. Paths outside layers are relative to the task model."""
-
-    layers: str
-    """Path of the list of layers."""
-    sub_blocks: tuple[SubBlockSpec, ...]
-    embeddings: tuple[str, ...]
-    """Embedding tables: a hidden dimension is one of their columns."""
-    norms: tuple[str, ...]
-    """Norms over the residual stream that belong to no sub-block."""
-    head_readers: tuple[str, ...]
-    """Linear layers of the task head that read the residual stream."""
-    head: tuple[str, ...]
-    """Modules of the task head: trained in every arm."""
-    norm_params_per_dim: int = 2
-    """LayerNorm: weight and bias."""
-    uses_kurtosis: bool = False
-    """Whether the outlier term of the salience is on unless the user says otherwise."""
+    unit_width: int
+    """Its rows (reader) or columns (writer) that belong to one unit."""
 
 
 @dataclass(frozen=True)
@@ -71,79 +43,158 @@ class SubBlockMap:
 
     name: str
     kind: Kind
+    stack: int
     layer: int
-    unit_width: int
-    readers: tuple[tuple[str, str], ...]
-    writer: tuple[str, str]
+    """Index of the layer inside its stack."""
+    heads_per_unit: int
+    readers: tuple[Projection, ...]
+    writer: Projection
     residual_input: str
     bypass: tuple[BypassSpec, ...]
     norm: str | None
+    extra: tuple[str, ...]
+    position_bias: str | None
+    attention: str
+    is_cached: bool
+    stream: Stream
+    memory: Stream
 
     @property
-    def projections(self) -> tuple[tuple[str, str], ...]:
-        """All (role, path) pairs, readers first."""
+    def projections(self) -> tuple[Projection, ...]:
+        """All projections, readers first."""
         return (*self.readers, self.writer)
+
+    @property
+    def unit_width(self) -> int:
+        """Channels of one unit in front of the writer."""
+        return self.writer.unit_width
+
+
+@dataclass(frozen=True)
+class StackMap:
+    """A pile of layers of one model."""
+
+    layers: tuple[str, ...]
+    stream: Stream
+    final_norm: str | None
 
 
 @dataclass(frozen=True)
 class ModelMap:
-    """An `ArchSpec` bound to a model: every path spelled out."""
+    """An `ArchSpec` bound to a task model: every path spelled out."""
 
     spec: ArchSpec
-    layers: tuple[str, ...]
+    head_kind: HeadKind
+    stacks: tuple[StackMap, ...]
     sub_blocks: tuple[SubBlockMap, ...]
+    embeddings: tuple[str, ...]
+    head_readers: tuple[str, ...]
+    head: tuple[str, ...]
+    """Modules that are trained in every arm."""
+    outer_norms: tuple[str, ...]
+    """Norms over the residual stream that belong to no sub-block."""
 
     def owner_of(self, site: str) -> str:
         """Name of the sub-block that a projection belongs to."""
         for sub_block in self.sub_blocks:
-            if any(path == site for _, path in sub_block.projections):
+            if any(projection.path == site for projection in sub_block.projections):
                 return sub_block.name
         raise KeyError(site)
 
     def sites(self, roles: frozenset[str]) -> tuple[str, ...]:
         """Paths of all projections that play one of these roles, in model order."""
-        return tuple(path for s in self.sub_blocks for role, path in s.projections if role in roles)
+        return tuple(p.path for s in self.sub_blocks for p in s.projections if p.role in roles)
 
     def norms(self) -> tuple[str, ...]:
         """Paths of all norms over the residual stream."""
         own = tuple(s.norm for s in self.sub_blocks if s.norm is not None)
-        return (*self.spec.norms, *own)
+        return (*self.outer_norms, *own)
 
 
-def bind(spec: ArchSpec, model: nn.Module, *, head_dim: int) -> ModelMap:
-    """Spell out every path of a family for one model.
+def bind(spec: ArchSpec, model: nn.Module, head_kind: HeadKind, geometry: HeadGeometry) -> ModelMap:
+    """Spell out every path of a family for one task model.
 
     Args:
         spec: the family.
         model: the task model; only the number of its layers is read.
-        head_dim: channels of one attention head.
+        head_kind: what it predicts.
+        geometry: how its attention is cut into heads.
 
     Returns:
         The map of this model.
     """
-    layer_list = model.get_submodule(spec.layers)
-    paths = tuple(f"{spec.layers}.{i}" for i in range(len(list(layer_list.children()))))
+    head = spec.heads[head_kind]
+    stacks = tuple(_bind_stack(stack, model, head) for stack in spec.stacks)
     sub_blocks = tuple(
-        _bind_sub_block(sub_block, path, i, head_dim)
-        for i, path in enumerate(paths)
-        for sub_block in spec.sub_blocks
+        _bind_sub_block(sub_block, path, (number, i), stack.stream, geometry)
+        for number, (stack, bound) in enumerate(zip(spec.stacks, stacks, strict=True))
+        for i, path in enumerate(bound.layers)
+        for sub_block in stack.sub_blocks
     )
-    return ModelMap(spec, paths, sub_blocks)
+    final = tuple(s.final_norm for s in stacks if s.final_norm is not None)
+    return ModelMap(
+        spec=spec,
+        head_kind=head_kind,
+        stacks=stacks,
+        sub_blocks=sub_blocks,
+        embeddings=tuple(_inside(head, path) for path in spec.embeddings),
+        head_readers=head.readers,
+        head=head.trained,
+        outer_norms=(*(_inside(head, path) for path in spec.norms), *final),
+    )
 
 
-def _bind_sub_block(spec: SubBlockSpec, layer: str, index: int, head_dim: int) -> SubBlockMap:
+def _inside(head: HeadSpec, path: str) -> str:
+    """A path of the body as seen from the task model."""
+    return f"{head.body}.{path}" if head.body else path
+
+
+def _bind_stack(stack: StackSpec, model: nn.Module, head: HeadSpec) -> StackMap:
+    layers = _inside(head, stack.layers)
+    num_layers = len(list(model.get_submodule(layers).children()))
+    return StackMap(
+        layers=tuple(f"{layers}.{i}" for i in range(num_layers)),
+        stream=stack.stream,
+        final_norm=None if stack.final_norm is None else _inside(head, stack.final_norm),
+    )
+
+
+def _bind_sub_block(
+    spec: SubBlockSpec,
+    layer: str,
+    place: tuple[int, int],
+    stream: Stream,
+    geometry: HeadGeometry,
+) -> SubBlockMap:
+    is_attention = spec.kind == "attention"
+    group = geometry.queries_per_group if is_attention else 1
+    narrow = geometry.head_dim if is_attention else 1
+
+    def projection(role: str, path: str) -> Projection:
+        # Keys and values of a group come from one head, queries and outputs from all of its heads.
+        width = narrow if role in ("k_proj", "v_proj") else narrow * group
+        return Projection(role, f"{layer}.{path}", width)
+
     return SubBlockMap(
         name=f"{layer}.{spec.name}",
         kind=spec.kind,
-        layer=index,
-        unit_width=head_dim if spec.kind == "attention" else 1,
-        readers=tuple((role, f"{layer}.{path}") for role, path in spec.readers),
-        writer=(spec.writer[0], f"{layer}.{spec.writer[1]}"),
+        stack=place[0],
+        layer=place[1],
+        heads_per_unit=group,
+        readers=tuple(projection(*reader) for reader in spec.readers),
+        writer=projection(*spec.writer),
         residual_input=f"{layer}.{spec.residual_input}",
         bypass=tuple(
-            BypassSpec(f"{layer}.{b.path}", b.input_position, b.as_tuple) for b in spec.bypass
+            BypassSpec(f"{layer}.{b.path}", b.gives, b.input_position, b.num_outputs)
+            for b in spec.bypass
         ),
         norm=None if spec.norm is None else f"{layer}.{spec.norm}",
+        extra=tuple(f"{layer}.{path}" for path in spec.extra),
+        position_bias=spec.position_bias,
+        attention=f"{layer}.{spec.attention}" if spec.attention else "",
+        is_cached=spec.is_cached,
+        stream=stream,
+        memory=spec.memory or stream,
     )
 
 
@@ -158,23 +209,28 @@ def read_structure(model: nn.Module, model_map: ModelMap) -> Structure:
     Returns:
         The structure, without adapters.
     """
-    hidden_size = int(_weight_shape(model, model_map.sub_blocks[0].writer[1])[0])
+    hidden_size = int(_weight_shape(model, model_map.sub_blocks[0].writer.path)[0])
     return Structure(
         hidden_size, tuple(_sub_block(model, s, model_map) for s in model_map.sub_blocks)
     )
 
 
 def _sub_block(model: nn.Module, s: SubBlockMap, model_map: ModelMap) -> SubBlock:
-    num_biased_readers = sum(_has_bias(model, path) for _, path in s.readers)
     norm_params = model_map.spec.norm_params_per_dim if s.norm is not None else 0
+    extra = (p.numel() for path in s.extra for p in model.get_submodule(path).parameters())
     return SubBlock(
         name=s.name,
         kind=s.kind,
-        num_units=_weight_shape(model, s.writer[1])[1] // s.unit_width,
+        num_units=_weight_shape(model, s.writer.path)[1] // s.unit_width,
         unit_width=s.unit_width,
-        per_unit_per_dim=(len(s.readers) + 1) * s.unit_width,
-        per_unit=num_biased_readers * s.unit_width,
-        per_dim_if_alive=int(_has_bias(model, s.writer[1])) + norm_params,
+        per_unit_per_dim=sum(p.unit_width for p in s.projections),
+        per_unit=sum(p.unit_width for p in s.readers if _has_bias(model, p.path)),
+        per_dim_if_alive=int(_has_bias(model, s.writer.path)) + norm_params,
+        fixed_if_alive=sum(extra),
+        heads_per_unit=s.heads_per_unit,
+        stream=s.stream,
+        memory=s.memory,
+        sites={p.path: p.unit_width for p in s.projections},
     )
 
 

@@ -1,5 +1,6 @@
 """Load a pretrained task model and its tokenizer, from a folder, the hub, or the package itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,41 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging as hf_logging
 
 from apt_core.data.embedded import embedded_model_path
 from apt_core.errors import UnsupportedModelError
-from apt_core.models.arch import ModelMap, bind, read_structure
-from apt_core.models.families import FAMILIES
+from apt_core.models.arch import HeadGeometry, ModelMap, bind, read_structure
+from apt_core.models.families import FAMILIES, find_family
+from apt_core.models.spec import ArchSpec, HeadKind, head_for
 from apt_core.models.structure import Structure
 
 EMBEDDED = "embedded:"
+AUTO_CLASSES: Mapping[HeadKind, Any] = {
+    "sequence_classification": AutoModelForSequenceClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+    "seq2seq_lm": AutoModelForSeq2SeqLM,
+    "causal_lm": AutoModelForCausalLM,
+}
+DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "dropout_rate",
+    "dropout",
+    "attention_dropout",
+    "seq_classif_dropout",
+    "qa_dropout",
+)
+"""Names of dropout rates in the configurations of all families."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +81,18 @@ def load_tokenizer(path: str, *, revision: str | None, trust_remote_code: bool) 
 def load_model(
     path: str,
     *,
-    num_labels: int,
+    task_kind: str = "classification",
+    num_labels: int = 0,
     revision: str | None = None,
     trust_remote_code: bool = False,
     dropout: float | None = None,
 ) -> LoadedModel:
-    """A pretrained sequence classifier in fp32, its head freshly initialised where it has none.
+    """A pretrained task model in fp32, its head freshly initialised where it has none.
 
     Args:
         path: folder, hub id, or ``embedded:NAME``.
-        num_labels: classes.
+        task_kind: what is to be learned; decides the head.
+        num_labels: classes; 1 for a score, unused by models that write text.
         revision: hub revision.
         trust_remote_code: whether code from the hub may run.
         dropout: replaces every dropout rate of the model; None keeps them.
@@ -73,19 +101,21 @@ def load_model(
         The model and its description.
 
     Raises:
-        UnsupportedModelError: it cannot be loaded, or its family is not known.
+        UnsupportedModelError: it cannot be loaded, its family is not known, or cannot do the task.
     """
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(
-            resolve_model_path(path), num_labels=num_labels, **options
-        )
+        config = AutoConfig.from_pretrained(resolve_model_path(path), **options)
         config.dtype = torch.float32  # whatever is stored: models built from it must match this one
         _set_dropout(config, dropout)
-        check_family(config.model_type)
+        head_kind = choose_head(family_of(config), config.model_type, task_kind)
+        if head_kind == "sequence_classification":
+            config.num_labels = num_labels
+        elif head_kind == "question_answering":
+            config.num_labels = 2  # a start and an end
         # Only safetensors are read: a pickle from outside may run code.
         model = _quietly(
-            AutoModelForSequenceClassification.from_pretrained,
+            AUTO_CLASSES[head_kind].from_pretrained,
             resolve_model_path(path),
             config=config,
             dtype=torch.float32,
@@ -97,29 +127,36 @@ def load_model(
     except RuntimeError as error:
         misfit = ValueError(f"its weights do not fit its config.json with {num_labels} classes")
         raise UnsupportedModelError(_cannot_load("model", path, misfit)) from error
-    return describe(model, config)
+    return describe(model, config, head_kind)
 
 
-def describe(model: nn.Module, config: Any) -> LoadedModel:
+def describe(model: nn.Module, config: Any, head_kind: HeadKind) -> LoadedModel:
     """Bind the family's description to a model.
 
     Args:
         model: an unpruned task model.
         config: its Hugging Face configuration.
+        head_kind: what the model predicts.
 
     Returns:
         The model with map and structure.
     """
-    spec = FAMILIES[config.model_type]
-    head_dim = config.hidden_size // config.num_attention_heads
-    model_map = bind(spec, model, head_dim=head_dim)
+    model_map = bind(family_of(config), model, head_kind, head_geometry(config))
     return LoadedModel(model, config, model_map, read_structure(model, model_map))
 
 
-def build_model(config: Any) -> LoadedModel:
+def head_geometry(config: Any) -> HeadGeometry:
+    """How attention is cut into heads; the names are those that all configurations answer to."""
+    num_heads = config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // num_heads
+    num_groups = getattr(config, "num_key_value_heads", None) or num_heads
+    return HeadGeometry(head_dim, num_heads // num_groups)
+
+
+def build_model(config: Any, head_kind: HeadKind = "sequence_classification") -> LoadedModel:
     """An unpruned task model of random weights, in fp32, from a Hugging Face configuration."""
-    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    return describe(model, config)
+    model = AUTO_CLASSES[head_kind].from_config(config, dtype=torch.float32)
+    return describe(model, config, head_kind)
 
 
 def resolve_model_path(path: str) -> str:
@@ -129,25 +166,53 @@ def resolve_model_path(path: str) -> str:
     return path
 
 
-def check_family(model_type: str) -> None:
-    """Refuse a family that nobody has described.
+def family_of(config: Any) -> ArchSpec:
+    """The layout of a configuration's family.
 
     Args:
-        model_type: ``config.model_type`` of transformers.
+        config: a Hugging Face configuration.
+
+    Returns:
+        The layout.
 
     Raises:
-        UnsupportedModelError: with the families that are known.
+        UnsupportedModelError: nobody has described it; with the families that are known.
     """
-    if model_type not in FAMILIES:
+    spec = find_family(config.model_type, getattr(config, "feed_forward_proj", "") or "")
+    if spec is None:
         raise UnsupportedModelError(
-            f"model family {model_type!r} is not supported; supported: {', '.join(FAMILIES)}"
+            f"model family {config.model_type!r} is not supported; supported: {', '.join(FAMILIES)}"
         )
+    return spec
+
+
+def choose_head(spec: ArchSpec, family: str, task_kind: str) -> HeadKind:
+    """The head for a task.
+
+    Args:
+        spec: the family's layout.
+        family: its name, for the message.
+        task_kind: what is to be learned.
+
+    Returns:
+        The head.
+
+    Raises:
+        UnsupportedModelError: the family cannot do it.
+    """
+    head = head_for(spec, task_kind)
+    if head is None:
+        raise UnsupportedModelError(
+            f"model.model_type: a model of family {family!r} cannot do a task of kind "
+            f"{task_kind!r}; choose one that writes text, such as t5 or llama"
+        )
+    return head
 
 
 def _set_dropout(config: Any, dropout: float | None) -> None:
     if dropout is None:
         return
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+    for name in DROPOUTS:
         if hasattr(config, name):
             setattr(config, name, dropout)
 

@@ -13,11 +13,10 @@ from typing import Any, Literal
 class SubBlock:
     """One attention or feed-forward sub-block and what each of its units costs.
 
-    A *unit* is a head (attention) or a neuron (feed-forward). The parameters of the sub-block, at
-    hidden size d and
-    with n > 0 units, are ``n * (per_unit_per_dim * d + per_unit) + per_dim_if_alive * d``; a sub-
-    block without units
-    is gone and costs nothing.
+    A *unit* is a head (attention; with grouped queries: a key/value head and its query heads) or a
+    neuron (feed-forward). The parameters of the sub-block, at hidden size d and with n > 0 units,
+    are ``n * (per_unit_per_dim * d + per_unit) + per_dim_if_alive * d + fixed_if_alive``; a
+    sub-block without units is gone and costs nothing.
     """
 
     name: str
@@ -26,10 +25,12 @@ class SubBlock:
     num_units: int
     """Heads or neurons that are left."""
     unit_width: int
-    """Channels of one unit: head_dim for a head, 1 for a neuron."""
+    """Channels of one unit as the writing projection reads them: head_dim for a head (times the
+    query heads of a group), 1 for a neuron.
+    """
     per_unit_per_dim: int
     """Weights that one unit holds for every hidden dimension: 4 * head_dim for a head, 2 (gated:
-    3) for a neuron.
+    3) for a neuron, 2 * head_dim * (query heads + 1) for a group.
     """
     per_unit: int
     """Biases that one unit holds: 3 * head_dim for a head with biased projections, 1 for a neuron
@@ -39,13 +40,30 @@ class SubBlock:
     """Parameters per hidden dimension outside the units: output bias and norm weights of the sub-
     block.
     """
+    fixed_if_alive: int = 0
+    """Parameters that depend on neither: norms of queries and keys."""
+    heads_per_unit: int = 1
+    """Query heads of one unit: with grouped-query attention a unit is a whole group."""
+    stream: str = "source"
+    """Tokens that the sub-block works on: ``source``, or ``target`` in a decoder beside an encoder.
+    """
+    memory: str = "source"
+    """Tokens that keys and values come from."""
+    sites: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Path of every projection -> its channels per unit."""
+
+    @property
+    def num_heads(self) -> int:
+        """Query heads that are left; 0 in a feed-forward sub-block."""
+        return self.num_units * self.heads_per_unit if self.kind == "attention" else 0
 
     def num_params(self, hidden_size: int) -> int:
         """Parameters of this sub-block at the given hidden size."""
         if self.num_units == 0:
             return 0
         per_unit = self.per_unit_per_dim * hidden_size + self.per_unit
-        return self.num_units * per_unit + self.per_dim_if_alive * hidden_size
+        shared = self.per_dim_if_alive * hidden_size + self.fixed_if_alive
+        return self.num_units * per_unit + shared
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,20 @@ class Structure:
     def with_ranks(self, ranks: Mapping[str, int]) -> "Structure":
         """The same model with other adapter ranks."""
         return replace(self, ranks=dict(ranks))
+
+    def site_widths(self) -> dict[str, int]:
+        """Inputs + outputs of every adapted projection: parameters of one rank, by site."""
+        widths = {
+            site: self.hidden_size + s.num_units * width
+            for s in self.sub_blocks
+            for site, width in s.sites.items()
+        }
+        return {site: widths[site] for site in self.ranks}
+
+    def num_adapter_params(self) -> int:
+        """Parameters of all tuning branches (663,552 for roberta-base at rank 8)."""
+        widths = self.site_widths()
+        return sum(rank * widths[site] for site, rank in self.ranks.items())
 
     def of_kind(self, kind: Literal["attention", "ffn"]) -> tuple[SubBlock, ...]:
         """The sub-blocks of one kind, in model order."""

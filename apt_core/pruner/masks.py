@@ -1,18 +1,15 @@
 """The masks of the blocks while a decay window is open, and their way into the model."""
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.adapters.norm import MaskedLayerNorm
+from apt_core.adapters.norm import MaskedLayerNorm, MaskedRMSNorm
 from apt_core.models.arch import ModelMap, SubBlockMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 class BlockMasks:
@@ -78,23 +75,25 @@ def apply_masks(model: nn.Module, model_map: ModelMap, masks: BlockMasks | None)
         masks: the masks of its present structure.
     """
     for path in model_map.norms():
-        norm = _find(model, path, MaskedLayerNorm)
-        if norm is not None:
+        norm = _find(model, path)
+        if isinstance(norm, MaskedLayerNorm | MaskedRMSNorm):
             norm.set_mask(None if masks is None else _like(masks.hidden, norm.weight))
     for sub_block in model_map.sub_blocks:
-        writer = _find(model, sub_block.writer[1], APTLinear)
-        if writer is not None:
+        writer = _find(model, sub_block.writer.path)
+        if isinstance(writer, APTLinear):
             _mask_sub_block(model, sub_block, writer, masks)
 
 
 def _mask_sub_block(
     model: nn.Module, sub_block: SubBlockMap, writer: APTLinear, masks: BlockMasks | None
 ) -> None:
-    norm = None if sub_block.norm is None else _find(model, sub_block.norm, MaskedLayerNorm)
+    norm = None if sub_block.norm is None else _find(model, sub_block.norm)
+    # A norm in front of the readers needs no bypass: a silenced writer is enough.
+    post_norm = norm if isinstance(norm, MaskedLayerNorm) else None
     if masks is None:
         writer.input_mask = writer.output_mask = None
-        if norm is not None:
-            norm.is_bypassed = False
+        if post_norm is not None:
+            post_norm.is_bypassed = False
         return
     units = masks.units[sub_block.name]
     is_dead = not bool((units != 0).any())
@@ -102,17 +101,16 @@ def _mask_sub_block(
     # A sub-block without units is gone with its bias and its norm: silence both.
     hidden = torch.zeros_like(masks.hidden) if is_dead else masks.hidden
     writer.output_mask = _like(hidden, writer.weight)
-    if norm is not None:
-        norm.is_bypassed = is_dead
+    if post_norm is not None:
+        post_norm.is_bypassed = is_dead
 
 
-def _find(model: nn.Module, path: str, kind: type[Module]) -> Module | None:
+def _find(model: nn.Module, path: str) -> nn.Module | None:
     """The layer at a path, or None when its sub-block has been removed."""
     try:
-        module = model.get_submodule(path)
+        return model.get_submodule(path)
     except AttributeError:
         return None
-    return module if isinstance(module, kind) else None
 
 
 def _like(mask: Tensor, weight: Tensor) -> Tensor:

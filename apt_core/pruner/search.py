@@ -1,8 +1,8 @@
 """Which blocks stay under a parameter budget: a global ranking by density [paper section 4.2]."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from torch import Tensor
 from apt_core.errors import BudgetError
 from apt_core.models.structure import Structure, SubBlock
 from apt_core.models.surgery_record import KeptBlocks
+from apt_core.pruner.align import aligned_counts
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class Floors:
     """Neurons in every feed-forward sub-block that is left."""
     min_hidden: int = 0
     """Hidden dimensions."""
+    round_to: int = 1
+    """Kept widths (neurons, attention channels, hidden size) become multiples of this."""
+
+    def of(self, sub_block: SubBlock) -> int:
+        """Units that must stay in a sub-block; a group of query heads is kept or cut whole."""
+        if sub_block.kind == "attention":
+            return -(-self.min_heads // sub_block.heads_per_unit)
+        return self.min_neurons
 
 
 def search_blocks(
@@ -45,12 +54,13 @@ def search_blocks(
     before neurons before hidden dimensions, then model order, then index), and the longest prefix
     stays whose exact parameter count
 
-        ``C = d' * (sum_s n_s' p_s + sum_{s: n_s' > 0} a_s) + sum_s n_s' u_s``
+        ``C = d' * (sum_s n_s' p_s + sum_alive a_s) + sum_s n_s' u_s + sum_alive f_s``
 
     is at most the budget, where sub-block s keeps n_s' units with p_s weights per hidden dimension
-    and u_s biases each, a_s parameters per hidden dimension go with the sub-block as a whole, and
-    d' hidden dimensions stay. C never falls from prefix to prefix, so the longest one is well
-    defined. The best blocks of each floor stand before all others.
+    and u_s biases each, a_s parameters per hidden dimension and f_s others go with the sub-block as
+    a whole while any unit stays, and d' hidden dimensions stay. C never falls from prefix to
+    prefix, so the longest one is well defined. The best blocks of each floor stand before all
+    others. With `Floors.round_to` the counts are aligned afterwards.
 
     Deviation from the paper: C also counts biases and norms (Eq. 14 counts matrices only), and the
     floors are new. A salience that is missing, of the wrong length or not finite is a ValueError;
@@ -70,20 +80,54 @@ def search_blocks(
     sub_blocks = structure.of_kind("attention") + structure.of_kind("ffn")
     sizes = [s.num_units for s in sub_blocks] + [structure.hidden_size]
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    must_stay = [
-        floors.min_heads if s.kind == "attention" else floors.min_neurons for s in sub_blocks
-    ]
-    must_stay = [*must_stay, floors.min_hidden]
+    must_stay = [*(floors.of(s) for s in sub_blocks), floors.min_hidden]
 
-    order = _ranking(_densities(structure, sub_blocks, salience), group, must_stay)
+    density = _densities(structure, sub_blocks, salience)
+    order = _ranking(density, group, must_stay)
     num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
     num_kept = _longest_prefix(_prefix_params(sub_blocks, group[order]), budget, num_floor, floors)
 
     stays = torch.zeros(len(order), dtype=torch.bool)
     stays[order[:num_kept]] = True
+    if floors.round_to > 1:
+        stays = _aligned(
+            replace(structure, sub_blocks=sub_blocks),
+            density,
+            stays,
+            sizes,
+            must_stay=must_stay,
+            budget=budget,
+            round_to=floors.round_to,
+        )
     *units, hidden = (part.nonzero().flatten() for part in torch.split(stays, sizes))
     kept = dict(zip((s.name for s in sub_blocks), units, strict=True))
     return KeptBlocks({s.name: kept[s.name] for s in structure.sub_blocks}, hidden)
+
+
+def _aligned(
+    structure: Structure,
+    density: Tensor,
+    stays: Tensor,
+    sizes: list[int],
+    *,
+    must_stay: Sequence[int],
+    budget: int | float,
+    round_to: int,
+) -> Tensor:
+    """The same choice with aligned widths: of every group its densest blocks stay."""
+    by_group = [part.sort(descending=True, stable=True) for part in torch.split(density, sizes)]
+    counts = aligned_counts(
+        structure,
+        [int(part.sum()) for part in torch.split(stays, sizes)],
+        [part.values.tolist() for part in by_group],
+        budget=budget,
+        at_least=must_stay,
+        round_to=round_to,
+    )
+    aligned = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+    for part, count, chosen in zip(by_group, counts, aligned, strict=True):
+        chosen[part.indices[:count]] = True
+    return torch.cat(aligned)
 
 
 def count_params(structure: Structure, kept: KeptBlocks) -> int:
@@ -143,14 +187,15 @@ def _prefix_params(
     sub_blocks: Sequence[SubBlock], ranked_group: Int[Tensor, " blocks"]
 ) -> Int[Tensor, " blocks"]:
     """Exact parameters of every prefix of the ranking: ``d' * A + B`` with three running sums."""
-    per_dim = torch.tensor([s.per_unit_per_dim for s in sub_blocks] + [0])
-    per_dim_if_alive = torch.tensor([s.per_dim_if_alive for s in sub_blocks] + [0])
-    per_unit = torch.tensor([s.per_unit for s in sub_blocks] + [0])
+
+    def costs(of: Callable[[SubBlock], int]) -> Tensor:
+        return torch.tensor([of(s) for s in sub_blocks] + [0])[ranked_group]
 
     is_first = _position_in_group(ranked_group) == 0
     hidden_size = (ranked_group == len(sub_blocks)).cumsum(dim=0)
-    weights = (per_dim[ranked_group] + per_dim_if_alive[ranked_group] * is_first).cumsum(dim=0)
-    return hidden_size * weights + per_unit[ranked_group].cumsum(dim=0)
+    per_dim = costs(lambda s: s.per_unit_per_dim) + costs(lambda s: s.per_dim_if_alive) * is_first
+    others = costs(lambda s: s.per_unit) + costs(lambda s: s.fixed_if_alive) * is_first
+    return hidden_size * per_dim.cumsum(dim=0) + others.cumsum(dim=0)
 
 
 def _longest_prefix(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.adapters.norm import Bypass, MaskedLayerNorm
+from apt_core.adapters.norm import Bypass, MaskedLayerNorm, MaskedRMSNorm
+from apt_core.adapters.position_bias import table_path
 from apt_core.errors import SurgeryError
 from apt_core.models.arch import ModelMap, SubBlockMap
 from apt_core.models.modules import set_submodule
@@ -90,7 +91,13 @@ def _remove(model: nn.Module, sub_block: SubBlockMap) -> set[str]:
     for bypass in sub_block.bypass:
         module = model.get_submodule(bypass.path)
         removed.update(f"{bypass.path}.{name}" for name, _ in module.named_parameters())
-        set_submodule(model, bypass.path, Bypass(bypass.input_position, as_tuple=bypass.as_tuple))
+        replacement = Bypass(
+            bypass.gives,
+            input_position=bypass.input_position,
+            num_outputs=bypass.num_outputs,
+            cache_layer=sub_block.layer if sub_block.is_cached else None,
+        )
+        set_submodule(model, bypass.path, replacement)
     return removed
 
 
@@ -98,12 +105,18 @@ def _slice_sub_block(
     model: nn.Module, sub_block: SubBlockMap, structure: Structure, kept: KeptBlocks
 ) -> dict[str, TensorEdit]:
     num_units = next(s.num_units for s in structure.sub_blocks if s.name == sub_block.name)
-    units = _Cut(kept.units[sub_block.name], num_units).widened(sub_block.unit_width)
+    units = _Cut(kept.units[sub_block.name], num_units)
     hidden = _Cut(kept.hidden, structure.hidden_size)
     edits: dict[str, TensorEdit] = {}
-    for _, path in sub_block.readers:
-        edits.update(_slice_linear(model, path, rows=units, columns=hidden))
-    edits.update(_slice_linear(model, sub_block.writer[1], rows=hidden, columns=units))
+    for reader in sub_block.readers:
+        rows = units.widened(reader.unit_width)
+        edits.update(_slice_linear(model, reader.path, rows=rows, columns=hidden))
+    columns = units.widened(sub_block.writer.unit_width)
+    edits.update(_slice_linear(model, sub_block.writer.path, rows=hidden, columns=columns))
+    table = table_path(sub_block)
+    if table is not None:
+        edits.update(_edit(model, f"{table}.weight", ((1, units),)))
+        _resize_table(model, table)
     return edits
 
 
@@ -117,17 +130,31 @@ def _slice_shared(
         return edits
     for path in model_map.norms():
         edits.update(_slice_norm(model, path, hidden))
-    for path in model_map.spec.embeddings:
+    sliced: dict[nn.Parameter, nn.Parameter] = {}
+    for path in (*model_map.embeddings, *model_map.head_readers):
+        module = model.get_submodule(path)
+        before = module.weight
+        assert isinstance(before, nn.Parameter)
+        if before in sliced:  # tables and heads may share one parameter: it is cut once
+            module.weight = sliced[before]
+            continue
         edits.update(_edit(model, f"{path}.weight", ((1, hidden),)))
-        table = model.get_submodule(path)
-        assert isinstance(table, nn.Embedding)
-        table.embedding_dim = hidden.indices.numel()
-    for path in model_map.spec.head_readers:
-        edits.update(_edit(model, f"{path}.weight", ((1, hidden),)))
+        after = module.weight
+        assert isinstance(after, nn.Parameter)
+        sliced |= {before: after, after: after}
+    for path in model_map.embeddings:
+        _resize_table(model, path)
+    for path in model_map.head_readers:
         reader = model.get_submodule(path)
         assert isinstance(reader, nn.Linear)
         reader.in_features = hidden.indices.numel()
     return edits
+
+
+def _resize_table(model: nn.Module, path: str) -> None:
+    table = model.get_submodule(path)
+    assert isinstance(table, nn.Embedding)
+    table.embedding_dim = table.weight.shape[1]
 
 
 class _Cut:
@@ -165,8 +192,10 @@ def _slice_norm(model: nn.Module, path: str, hidden: _Cut) -> Iterator[tuple[str
         norm = model.get_submodule(path)
     except AttributeError:  # it went with its sub-block
         return
-    assert isinstance(norm, MaskedLayerNorm)
-    for name, _ in list(norm.named_parameters(recurse=False)):
+    if isinstance(norm, Bypass):
+        return
+    assert isinstance(norm, MaskedLayerNorm | MaskedRMSNorm)
+    for name, _ in list(norm.named_parameters()):
         yield from _edit(model, f"{path}.{name}", ((0, hidden),))
     norm.hidden_size = hidden.indices.numel()
     norm.set_mask(None)

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.models.arch import ModelMap
+from apt_core.models.arch import ModelMap, StackMap
+from apt_core.models.calls import token_masks
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery
 from apt_core.pruner.search import BlockSalience
 from apt_core.salience import scores
 from apt_core.salience.kurtosis import add_outlier_term
+from apt_core.salience.merged import writer_weights
 from apt_core.salience.taps import sum_over_tokens, tap_input, tap_output
 from apt_core.trainer.distributed import all_reduce_sum, world_size
 
@@ -83,17 +85,19 @@ class SalienceCollector:
 
     def _clear(self) -> None:
         self._sums: Sums = {}
-        self._num_tokens = torch.zeros(())
+        self._num_tokens: Sums = {stack.stream: torch.zeros(()) for stack in self.model_map.stacks}
 
     @contextmanager
-    def recording(self, attention_mask: Tensor) -> Iterator[None]:
+    def recording(self, batch: Mapping[str, Tensor]) -> Iterator[None]:
         """Count one forward and backward pass.
 
         Args:
-            attention_mask: (batch, tokens), 1 for real tokens, 0 for padding.
+            batch: what it runs on; says which tokens are real.
         """
-        tokens = attention_mask.reshape(-1).float()
-        self._num_tokens = self._num_tokens.to(tokens.device) + tokens.sum()
+        masks = token_masks(self.model_map.head_kind, batch)
+        tokens = {stream: (mask != 0).reshape(-1).float() for stream, mask in masks.items()}
+        for stream, counted in self._num_tokens.items():
+            self._num_tokens[stream] = counted.to(tokens[stream].device) + tokens[stream].sum()
         handles: list[RemovableHandle] = []
         if self.settings.measure_blocks:
             handles += self._hook_blocks(tokens)
@@ -109,15 +113,23 @@ class SalienceCollector:
         """(position in the map, name) of the sub-blocks that are left."""
         return [(i, s.name) for i, s in enumerate(self.structure.sub_blocks) if s.num_units > 0]
 
-    def _hook_blocks(self, tokens: Tensor) -> Iterator[RemovableHandle]:
+    def _hook_blocks(self, tokens: Sums) -> Iterator[RemovableHandle]:
         for index, name in self._alive():
             sub_block = self.model_map.sub_blocks[index]
-            writer = self.model.get_submodule(sub_block.writer[1])
-            yield tap_input(writer, self._recorder(f"units/{name}", tokens))
+            own = tokens[sub_block.stream]
+            writer = self.model.get_submodule(sub_block.writer.path)
+            yield tap_input(writer, self._recorder(f"units/{name}", own))
             reader = self.model.get_submodule(sub_block.residual_input)
-            yield tap_input(reader, self._recorder(f"hidden/{name}", tokens))
-        last = self.model.get_submodule(self.model_map.layers[-1])
-        yield tap_output(last, self._recorder("hidden/last", tokens))
+            yield tap_input(reader, self._recorder(f"hidden/{name}", own))
+        for stack in self.model_map.stacks:
+            yield self._tap_stack(stack, tokens[stack.stream])
+
+    def _tap_stack(self, stack: StackMap, tokens: Tensor) -> RemovableHandle:
+        """The residual stream as whoever reads the whole stack sees it."""
+        record = self._recorder(f"hidden/end of {stack.stream}", tokens)
+        if stack.final_norm is None:
+            return tap_output(self.model.get_submodule(stack.layers[-1]), record)
+        return tap_input(self.model.get_submodule(stack.final_norm), record)
 
     def _recorder(self, key: str, tokens: Tensor) -> Callable[[Tensor], None]:
         def record(activation: Tensor) -> None:
@@ -162,29 +174,40 @@ class SalienceCollector:
             The step's own values; `commit` folds them into the running averages.
         """
         sums = dict(sorted(self._sums.items()))
-        num_tokens = self._num_tokens
+        counts = self._num_tokens
         self._clear()
-        reduced = all_reduce_sum([num_tokens, *sums.values()])
-        num_tokens = reduced[0]
-        sums = dict(zip(sums, reduced[1:], strict=True))
+        reduced = all_reduce_sum([*counts.values(), *sums.values()])
+        counts = dict(zip(counts, reduced[: len(counts)], strict=True))
+        sums = dict(zip(sums, reduced[len(counts) :], strict=True))
         # Each worker's loss is the mean over its own share of the batch.
         gradient_scale *= world_size()
-        blocks = self._block_salience(sums, num_tokens * gradient_scale)
+        tokens = self._tokens_by_key(counts)
+        blocks = self._block_salience(
+            sums, {key: count * gradient_scale for key, count in tokens.items()}
+        )
         if self.settings.kurtosis_weight > 0:
             means = {k[len("mean/units/") :]: v for k, v in sums.items() if k.startswith("mean/")}
-            means = {name: total / num_tokens for name, total in means.items()}
+            means = {name: v / tokens[f"units/{name}"] for name, v in means.items()}
             blocks = add_outlier_term(
                 blocks,
                 means,
-                self._writer_weights(full_parameters),
+                writer_weights(self.model, self._writers(), self.prefix, full_parameters),
                 structure=self.structure,
                 weight=self.settings.kurtosis_weight,
             )
         return Salience(blocks, self._adapter_importance(sums, full_parameters, gradient_scale))
 
-    def _block_salience(self, sums: Sums, scale: Tensor) -> BlockSalience:
+    def _tokens_by_key(self, counts: Sums) -> Sums:
+        """Number of tokens behind every sum."""
+        keys = {f"hidden/end of {stream}": count for stream, count in counts.items()}
+        for sub_block in self.structure.sub_blocks:
+            for kind in ("units", "hidden"):
+                keys[f"{kind}/{sub_block.name}"] = counts[sub_block.stream]
+        return keys
+
+    def _block_salience(self, sums: Sums, scales: Sums) -> BlockSalience:
         units: Sums = {}
-        device = scale.device
+        device = next(iter(scales.values())).device
         hidden = torch.zeros(self.structure.hidden_size, device=device)
         for sub_block in self.structure.sub_blocks:
             key = f"units/{sub_block.name}"
@@ -196,20 +219,18 @@ class SalienceCollector:
                         sums[f"gradient/{key}"],
                         unit_width=sub_block.unit_width,
                     )
-                    / scale
+                    / scales[key]
                 )
-        for key, gradient in sums.items():
-            if key.startswith("gradient/hidden/"):
-                activation = sums["activation" + key[len("gradient") :]]
-                hidden = hidden + scores.block_salience(activation, gradient) / scale
+        for name, gradient in sums.items():
+            key = name.removeprefix("gradient/")
+            if name.startswith("gradient/hidden/"):
+                activation = sums[f"activation/{key}"]
+                hidden = hidden + scores.block_salience(activation, gradient) / scales[key]
         return BlockSalience(units=units, hidden=hidden)
 
-    def _writer_weights(
-        self, full_parameters: Callable[[list[str]], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        paths = {name: self.model_map.sub_blocks[i].writer[1] for i, name in self._alive()}
-        weights = full_parameters([f"{self.prefix}{path}.weight" for path in paths.values()])
-        return {name: weights[f"{self.prefix}{path}.weight"] for name, path in paths.items()}
+    def _writers(self) -> dict[str, str]:
+        """Sub-block -> path of its writing projection."""
+        return {name: self.model_map.sub_blocks[i].writer.path for i, name in self._alive()}
 
     def _adapter_importance(
         self,

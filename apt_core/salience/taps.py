@@ -13,6 +13,15 @@ def sum_over_tokens(values: Tensor, tokens: Tensor) -> Tensor:
     return tokens @ values.reshape(tokens.numel(), -1).float()
 
 
+def _is_first_pass() -> bool:
+    """Whether gradients will flow here, and this is no recomputation inside a backward pass.
+
+    Gradient checkpointing runs a layer's forward pass again while it goes back; an activation
+    counts once.
+    """
+    return torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1
+
+
 def tap_input(module: nn.Module, record: Callable[[Tensor], None]) -> RemovableHandle:
     """Show `record` the module's first input through an alias of its own.
 
@@ -22,7 +31,7 @@ def tap_input(module: nn.Module, record: Callable[[Tensor], None]) -> RemovableH
     def hook(
         _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if not torch.is_grad_enabled():
+        if not _is_first_pass():
             return None
         name = None if args else next(iter(kwargs))
         tensor = args[0] if name is None else kwargs[name]
@@ -39,7 +48,7 @@ def tap_output(module: nn.Module, record: Callable[[Tensor], None]) -> Removable
     """Show `record` the module's (first) output."""
 
     def hook(_: nn.Module, __: Any, output: Tensor | Sequence[Tensor]) -> None:
-        if torch.is_grad_enabled():
+        if _is_first_pass():
             record(output if isinstance(output, Tensor) else output[0])
 
     return module.register_forward_hook(hook)

@@ -13,7 +13,7 @@ from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.controller import APTController, Controller, FixedController
-from apt_core.tuner.policy import AdaptiveTuner, num_adapter_params
+from apt_core.tuner.policy import AdaptiveTuner
 
 
 def build_distiller(
@@ -21,7 +21,7 @@ def build_distiller(
 ) -> SelfDistiller | TaskDistiller:
     """Self-distillation, or the task loss alone."""
     if not config.switches.distill:
-        return TaskDistiller()
+        return TaskDistiller(loaded.model_map.head_kind)
     distillation = config.distillation
     settings = DistillSettings(
         teacher_layer_mapping=distillation.teacher_layer_mapping,
@@ -78,7 +78,7 @@ def build_controller(
         loaded.model_map,
         scheduler,
         pruner=_build_pruner(config, plan, loaded) if config.switches.prune else None,
-        tuner=_build_tuner(config, plan, loaded, structure) if config.switches.grow_ranks else None,
+        tuner=_build_tuner(config, plan, structure) if config.switches.grow_ranks else None,
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
         teacher_step=_teacher_step(plan),
         distill_stop=plan.distill_stop,
@@ -105,12 +105,11 @@ def _build_pruner(
 
 
 def _build_tuner(
-    config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel, structure: Structure
+    config: ExperimentConfig, plan: TrainingPlan, structure: Structure
 ) -> AdaptiveTuner:
     tuning = config.tuning
     return AdaptiveTuner(
-        loaded.model_map,
-        initial_params=num_adapter_params(structure, loaded.model_map),
+        initial_params=structure.num_adapter_params(),
         num_events=len(plan.prune.event_steps),
         max_tuning_params_ratio=tuning.max_tuning_params_ratio,
         max_rank=tuning.rank_cap(config.training.initial_rank),

@@ -77,6 +77,7 @@ def load_task_model(config: ExperimentConfig) -> LoadedModel:
     model = config.model
     return load_model(
         model.path,
+        task_kind=config.data.spec.task,
         num_labels=config.data.spec.num_labels,
         revision=model.revision,
         trust_remote_code=model.trust_remote_code,
@@ -91,11 +92,14 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         loaded.model.requires_grad_(True)
         return loaded.structure
     roles: set[str] = set(config.model.adapter.mha_components)
-    if switches.ffn_adapters and config.model.adapter.apply_to_ffn:
+    apply_to_ffn = config.model.adapter.apply_to_ffn
+    if apply_to_ffn is None:
+        apply_to_ffn = loaded.model_map.spec.adapts_ffn
+    if switches.ffn_adapters and apply_to_ffn:
         roles |= set(config.model.adapter.ffn_components)
     sites = loaded.model_map.sites(frozenset(roles))
     ranks = dict.fromkeys(sites, config.training.initial_rank)
-    freeze_all_but(loaded.model, loaded.model_map.spec.head)
+    freeze_all_but(loaded.model, loaded.model_map.head)
     inject_adapters(
         loaded.model, loaded.model_map, ranks=ranks, scaling=config.training.scaling_factor
     )
@@ -120,7 +124,7 @@ def engine_factory(
     multipliers = {}
     if training.head_learning_rate is not None:
         ratio = training.head_learning_rate / training.learning_rate
-        multipliers = {f"{STUDENT}{head}.*": ratio for head in loaded.model_map.spec.head}
+        multipliers = {f"{STUDENT}{head}.*": ratio for head in loaded.model_map.head}
     settings = OptimizerSettings(
         weight_decay=training.weight_decay,
         betas=training.betas,
@@ -164,6 +168,7 @@ def build_reporter(
         Evaluator(partial(_eval_batches_on, loader, device), config.metric_name),
         facts=facts,
         hf_config=loaded.config,
+        head_kind=loaded.model_map.head_kind,
         tokenizer=tokenizer,
         sample_batches=loader.sample_batches,
         mean_length=loader.mean_eval_length,

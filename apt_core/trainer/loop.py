@@ -157,7 +157,7 @@ class APTrainer:
             loss: Loss = engine(self.distiller.loss, batch, self.state.step)
             engine.backward(loss.total)
             return loss
-        with recorder.recording(batch["attention_mask"]):
+        with recorder.recording(batch):
             loss = engine(self.distiller.loss, batch, self.state.step)
             engine.backward(loss.total)
         return loss

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery
 from apt_core.trainer.state import TrainerState
 
@@ -17,24 +16,11 @@ def shape_metrics(state: TrainerState) -> dict[str, float]:
         "model/sparsity": state.sparsity,
         "model/density": 1.0 - state.sparsity,
         "model/hidden_size": structure.hidden_size,
-        "model/num_heads": sum(s.num_units for s in structure.of_kind("attention")),
+        "model/num_heads": sum(s.num_heads for s in structure.sub_blocks),
         "model/num_neurons": sum(s.num_units for s in structure.of_kind("ffn")),
         "model/rank_mean": statistics.fmean(ranks) if ranks else 0.0,
-        "model/adapter_params": _adapter_params(structure),
+        "model/adapter_params": structure.num_adapter_params(),
     }
-
-
-def _adapter_params(structure: Structure) -> int:
-    """Adapter parameters; a site's sub-block is found by its layer, which both names begin with."""
-    total = 0
-    for site, rank in structure.ranks.items():
-        owner = max(structure.sub_blocks, key=lambda s: (_shared(s.name, site), s.kind))
-        total += rank * (structure.hidden_size + owner.num_units * owner.unit_width)
-    return total
-
-
-def _shared(a: str, b: str) -> int:
-    return sum(1 for x, y in zip(a.split("."), b.split("."), strict=False) if x == y)
 
 
 def surgery_entry(state: TrainerState, surgery: Surgery, seconds: float) -> Mapping[str, Any]:
@@ -45,7 +31,7 @@ def surgery_entry(state: TrainerState, surgery: Surgery, seconds: float) -> Mapp
         "seconds": seconds,
         "sparsity": state.sparsity,
         "hidden_size": after.hidden_size,
-        "heads": [s.num_units for s in after.of_kind("attention")],
+        "heads": [s.num_heads for s in after.of_kind("attention")],
         "neurons": [s.num_units for s in after.of_kind("ffn")],
         "ranks": dict(after.ranks),
         "pruned": surgery.kept is not None,

@@ -15,6 +15,7 @@ from apt_core.evaluator.efficiency import macs_per_sample, measure_inference, me
 from apt_core.evaluator.evaluator import Evaluator
 from apt_core.models.export import export_model
 from apt_core.models.loading import build_model
+from apt_core.models.spec import HeadKind
 from apt_core.report import Efficiency, InferencePoint, RunReport
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine
@@ -60,6 +61,7 @@ class Reporter:
         evaluator: scores the student.
         facts: what identifies the run.
         hf_config: the Hugging Face configuration of the unpruned model.
+        head_kind: what the model predicts.
         tokenizer: exported beside the model.
         sample_batches: batch size -> real batches for timing.
         mean_length: mean number of tokens in the evaluation split.
@@ -73,6 +75,7 @@ class Reporter:
         *,
         facts: RunFacts,
         hf_config: Any,
+        head_kind: HeadKind,
         tokenizer: Any,
         sample_batches: Callable[[int], Sequence[Mapping[str, Tensor]]],
         mean_length: float,
@@ -82,6 +85,7 @@ class Reporter:
         self.evaluator = evaluator
         self.facts = facts
         self.hf_config = hf_config
+        self.head_kind = head_kind
         self.tokenizer = tokenizer
         self.sample_batches = sample_batches
         self.mean_length = mean_length
@@ -114,6 +118,7 @@ class Reporter:
                 self.hf_config,
                 state.structure,
                 self.run_dir / "export",
+                head_kind=self.head_kind,
                 tokenizer=self.tokenizer,
             )
             points = self._measure(model)
@@ -128,7 +133,7 @@ class Reporter:
             return ()
         device, dtype = next(model.parameters()).device, self.inference.dtype
         with torch.random.fork_rng():
-            dense = build_model(self.hf_config).model.to(device, dtype).eval()
+            dense = build_model(self.hf_config, self.head_kind).model.to(device, dtype).eval()
         pruned = model.to(dtype)
         return tuple(
             measure_inference(

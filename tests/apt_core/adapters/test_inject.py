@@ -64,7 +64,7 @@ def test_new_layers_take_over_the_mode() -> None:
 
 def test_only_the_named_modules_stay_trainable() -> None:
     loaded = fresh("bert")
-    freeze_all_but(loaded.model, loaded.model_map.spec.head)
+    freeze_all_but(loaded.model, loaded.model_map.head)
     trainable = {n for n, p in loaded.model.named_parameters() if p.requires_grad}
     assert trainable == {
         "bert.pooler.dense.weight",

@@ -1,10 +1,13 @@
 """The masked norm against a stock norm over the dimensions that survive."""
 
+import copy
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers import DynamicCache
 
-from apt_core.adapters.norm import Bypass, MaskedLayerNorm
+from apt_core.adapters.norm import Bypass, MaskedLayerNorm, MaskedRMSNorm
 
 SURVIVORS = [0, 2, 3, 7]
 
@@ -107,8 +110,53 @@ def test_gradients_of_dead_dimensions_are_zero() -> None:
 
 def test_a_bypass_hands_the_chosen_input_through() -> None:
     a, b = torch.zeros(1), torch.ones(1)
-    assert Bypass(0, as_tuple=False)(a, b) is a
-    assert Bypass(1, as_tuple=False)(a, b) is b
-    chosen, weights = Bypass(0, as_tuple=True)(a, attention_mask=b)
+    assert Bypass("input")(a, b) is a
+    assert Bypass("input", input_position=1)(a, b) is b
+    assert Bypass("input")(hidden_states=a, attention_mask=b) is a
+    chosen, *others = Bypass("input", num_outputs=3)(a, attention_mask=b)
     assert chosen is a
+    assert others == [None, None]
+
+
+def test_a_bypass_that_gives_nothing_adds_nothing() -> None:
+    x = torch.randn(2, 3, 4)
+    zero, weights = Bypass("zero", num_outputs=2)(hidden_states=x)
     assert weights is None
+    torch.testing.assert_close(x + zero, x, atol=0, rtol=0)
+
+
+def test_a_bypass_keeps_the_length_of_its_layer_in_the_cache() -> None:
+    cache = DynamicCache()
+    bypass = Bypass("zero", num_outputs=2, cache_layer=0)
+    bypass(hidden_states=torch.zeros(2, 5, 4), past_key_values=cache)
+    bypass(hidden_states=torch.zeros(2, 1, 4), past_key_values=cache)
+    assert cache.get_seq_length(0) == 6
+
+
+class GemmaLikeNorm(nn.Module):
+    """A norm with a convention of its own: the weight is an offset from 1."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * (1 + self.weight)
+
+
+@pytest.mark.parametrize("stock", [lambda: nn.RMSNorm(8, eps=1e-6), lambda: GemmaLikeNorm(8)])
+def test_a_masked_rms_norm_is_the_norm_of_the_survivors(stock) -> None:
+    torch.manual_seed(0)
+    norm, x = stock(), torch.randn(3, 8)
+    norm.weight.data.add_(torch.randn(8))
+    small = copy.deepcopy(norm)
+    small.weight = nn.Parameter(norm.weight.detach()[SURVIVORS])
+    if isinstance(small, nn.RMSNorm):
+        small.normalized_shape = (len(SURVIVORS),)
+    masked = MaskedRMSNorm(norm)
+    masked.set_mask(mask_of())
+    expected = torch.zeros(3, 8)
+    expected[:, SURVIVORS] = small(x[:, SURVIVORS])
+    torch.testing.assert_close(masked(x), expected * mask_of(), atol=1e-6, rtol=1e-5)
+    masked.set_mask(None)
+    torch.testing.assert_close(masked(x), norm(x), atol=0, rtol=0)

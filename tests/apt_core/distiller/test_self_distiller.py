@@ -99,7 +99,7 @@ def test_without_a_teacher_the_loss_is_the_task_loss():
     _, _, modules, distiller, _ = distilling()
     surgery = distiller.drop_teacher(modules)
     a = distiller.loss(modules.eval(), tiny_batch(), 5)
-    b = TaskDistiller().loss(modules, tiny_batch(), 5)
+    b = TaskDistiller("sequence_classification").loss(modules, tiny_batch(), 5)
     torch.testing.assert_close(a.total, b.total)
     assert a.mu == 0.0
     assert modules.teacher is None

@@ -3,7 +3,8 @@
 import pytest
 from torch import nn
 
-from apt_core.models.arch import ArchSpec, BypassSpec, SubBlockSpec, bind, read_structure
+from apt_core.models.arch import HeadGeometry, Projection, bind, read_structure
+from apt_core.models.spec import ArchSpec, BypassSpec, HeadSpec, StackSpec, SubBlockSpec
 from apt_core.models.structure import SubBlock
 from tests.reference.base_models import base_model
 from tests.reference.structures import roberta_base
@@ -20,7 +21,7 @@ def test_roberta_base_is_read_as_the_reference_structure() -> None:
 def test_block_costs_read_off_the_model_are_the_papers(family: str) -> None:
     loaded = base_model(family)
     structure = loaded.structure
-    layers = loaded.model.get_submodule(loaded.model_map.spec.layers)
+    layers = loaded.model.get_submodule(f"{family}.encoder.layer")
     assert structure.num_params() == sum(p.numel() for p in layers.parameters()) == 85_054_464
     assert {structure.unit_cost(s) for s in structure.of_kind("attention")} == {196_608}
     assert {structure.unit_cost(s) for s in structure.of_kind("ffn")} == {1_536}
@@ -29,32 +30,31 @@ def test_block_costs_read_off_the_model_are_the_papers(family: str) -> None:
 
 def gated_spec() -> ArchSpec:
     """A pre-norm family with a gated feed-forward part: nothing that BERT has."""
-    return ArchSpec(
-        layers="blocks",
-        sub_blocks=(
-            SubBlockSpec(
-                kind="attention",
-                name="attn",
-                readers=(("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v")),
-                writer=("o_proj", "o"),
-                residual_input="q",
-                bypass=(BypassSpec("q", 0, as_tuple=True),),
-            ),
-            SubBlockSpec(
-                kind="ffn",
-                name="mlp",
-                readers=(("intermediate_dense", "up"), ("gate", "gate")),
-                writer=("output_dense", "down"),
-                residual_input="up",
-                bypass=(BypassSpec("up", 1),),
-                norm="norm",
-            ),
+    layer = (
+        SubBlockSpec(
+            kind="attention",
+            name="attn",
+            readers=(("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v")),
+            writer=("o_proj", "o"),
+            residual_input="q",
+            bypass=(BypassSpec("q", gives="input", num_outputs=2),),
         ),
+        SubBlockSpec(
+            kind="ffn",
+            name="mlp",
+            readers=(("intermediate_dense", "up"), ("gate", "gate")),
+            writer=("output_dense", "down"),
+            residual_input="up",
+            bypass=(BypassSpec("up", gives="zero", input_position=1),),
+            norm="norm",
+        ),
+    )
+    return ArchSpec(
+        stacks=(StackSpec("blocks", layer, final_norm="final"),),
         embeddings=(),
-        norms=("final",),
-        head_readers=(),
-        head=(),
-        norm_params_per_dim=1,
+        norms=(),
+        heads={"causal_lm": HeadSpec("", readers=())},
+        norm_kind="rms",
     )
 
 
@@ -81,7 +81,7 @@ def gated_model() -> nn.Module:
 
 def test_a_family_with_gates_and_few_biases_is_counted_exactly() -> None:
     model = gated_model()
-    structure = read_structure(model, bind(gated_spec(), model, head_dim=2))
+    structure = read_structure(model, bind(gated_spec(), model, "causal_lm", HeadGeometry(2)))
     assert structure.hidden_size == 6
     assert structure.sub_blocks[:2] == (
         # 4 matrices of 2 channels; a bias on q alone; nothing outside the units.
@@ -95,26 +95,26 @@ def test_a_family_with_gates_and_few_biases_is_counted_exactly() -> None:
 
 def test_every_path_is_spelled_out_layer_by_layer() -> None:
     model = gated_model()
-    model_map = bind(gated_spec(), model, head_dim=2)
-    assert model_map.layers == ("blocks.0", "blocks.1")
+    model_map = bind(gated_spec(), model, "causal_lm", HeadGeometry(2))
+    assert model_map.stacks[0].layers == ("blocks.0", "blocks.1")
     attention, ffn = model_map.sub_blocks[2:]
     assert (attention.name, attention.layer, attention.unit_width) == ("blocks.1.attn", 1, 2)
     assert attention.projections == (
-        ("q_proj", "blocks.1.q"),
-        ("k_proj", "blocks.1.k"),
-        ("v_proj", "blocks.1.v"),
-        ("o_proj", "blocks.1.o"),
+        Projection("q_proj", "blocks.1.q", 2),
+        Projection("k_proj", "blocks.1.k", 2),
+        Projection("v_proj", "blocks.1.v", 2),
+        Projection("o_proj", "blocks.1.o", 2),
     )
     assert attention.residual_input == "blocks.1.q"
-    assert attention.bypass == (BypassSpec("blocks.1.q", 0, as_tuple=True),)
+    assert attention.bypass == (BypassSpec("blocks.1.q", "input", num_outputs=2),)
     assert attention.norm is None
     assert (ffn.unit_width, ffn.norm) == (1, "blocks.1.norm")
-    assert ffn.bypass == (BypassSpec("blocks.1.up", 1),)
+    assert ffn.bypass == (BypassSpec("blocks.1.up", "zero", input_position=1),)
 
 
 def test_sites_owners_and_norms_are_found() -> None:
     model = gated_model()
-    model_map = bind(gated_spec(), model, head_dim=2)
+    model_map = bind(gated_spec(), model, "causal_lm", HeadGeometry(2))
     roles = frozenset({"v_proj", "output_dense"})
     assert model_map.sites(roles) == ("blocks.0.v", "blocks.0.down", "blocks.1.v", "blocks.1.down")
     assert [model_map.owner_of(site) for site in model_map.sites(roles)] == [
@@ -126,3 +126,22 @@ def test_sites_owners_and_norms_are_found() -> None:
     assert model_map.norms() == ("final", "blocks.0.norm", "blocks.1.norm")
     with pytest.raises(KeyError, match=r"blocks\.2\.v"):
         model_map.owner_of("blocks.2.v")
+
+
+def test_queries_of_a_group_are_one_unit_with_their_key_and_value() -> None:
+    model = gated_model()
+    for layer in model.blocks:
+        layer.k = nn.Linear(6, 4, bias=False)
+        layer.v = nn.Linear(6, 4, bias=False)
+        layer.q, layer.o = nn.Linear(6, 12), nn.Linear(12, 6, bias=False)
+    structure = read_structure(
+        model, bind(gated_spec(), model, "causal_lm", HeadGeometry(2, queries_per_group=3))
+    )
+    attention = structure.sub_blocks[0]
+    # Two groups of three query heads of 2 channels: q and o 6 rows or columns, k and v 2 each.
+    assert (attention.num_units, attention.unit_width, attention.num_heads) == (2, 6, 6)
+    assert attention.per_unit_per_dim == 6 + 2 + 2 + 6
+    assert attention.per_unit == 6  # the bias of q
+    assert attention.num_params(6) == sum(
+        p.numel() for name in "qkvo" for p in model.blocks[0][name].parameters()
+    )

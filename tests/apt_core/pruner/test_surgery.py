@@ -75,7 +75,7 @@ def test_the_structure_counts_the_parameters_that_are_really_left(family):
     loaded, structure = tiny_model(family)
     kept = random_kept(structure, seed=4, dead=("1.attention", "2.ffn"))
     surgery = prune_model(loaded.model, loaded.model_map, structure, kept)
-    layers = loaded.model.get_submodule(loaded.model_map.spec.layers)
+    layers = loaded.model.get_submodule(f"{family}.encoder.layer")
     counted = sum(p.numel() for n, p in layers.named_parameters() if "lora_" not in n)
     assert counted == surgery.structure_after.num_params()
     assert surgery.structure_after.num_params() < structure.num_params()

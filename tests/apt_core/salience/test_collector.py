@@ -25,7 +25,7 @@ def full_parameters(model):
 
 
 def record(collector, batch, *, scale=1.0):
-    with collector.recording(batch["attention_mask"]):
+    with collector.recording(batch):
         (collector.model(**batch).loss * scale).backward()
 
 
@@ -54,8 +54,8 @@ def oracle(loaded, batch):
 
         return model.get_submodule(path).register_forward_hook(hook)
 
-    handles = [keep(path) for s in loaded.model_map.sub_blocks for _, path in s.projections]
-    last = model.get_submodule(loaded.model_map.layers[-1])
+    handles = [keep(path) for s in loaded.model_map.sub_blocks for _, path, _ in s.projections]
+    last = model.get_submodule(loaded.model_map.stacks[0].layers[-1])
 
     def keep_last(_, args, output):
         output.retain_grad()
@@ -76,16 +76,16 @@ def salience_of(loaded, kept, mask):
     tokens = float(mask.sum())
     units, hidden = {}, token_sums(kept["last"], mask) * token_sums(kept["last"].grad, mask)
     for s in loaded.model_map.sub_blocks:
-        x = kept[s.writer[1], "in"]
+        x = kept[s.writer.path, "in"]
         product = token_sums(x, mask) * token_sums(x.grad, mask) / tokens
         units[s.name] = product.reshape(-1, s.unit_width).sum(1)
-        stream = kept[s.readers[0][1], "in"]
+        stream = kept[s.readers[0].path, "in"]
         if not stream.requires_grad:
             continue  # layer 0 reads the frozen embeddings
         gradient = sum(
             kept[path, "out"].grad.double()
             @ loaded.model.get_submodule(path).merged_weight().double()
-            for _, path in s.readers
+            for _, path, _ in s.readers
         )
         hidden = hidden + token_sums(stream, mask) * token_sums(gradient, mask)
     return units, hidden / tokens

@@ -16,7 +16,7 @@ from apt_core.pruner.search import BlockSalience, Floors
 from apt_core.salience.collector import Salience
 from apt_core.trainer.controller import APTController, Decision, FixedController
 from apt_core.trainer.state import TrainerState
-from apt_core.tuner.policy import AdaptiveTuner, num_adapter_params
+from apt_core.tuner.policy import AdaptiveTuner
 from tests.reference.training_cases import check_mismatch
 from tests.spawn import run_workers
 from tests.tiny import tiny_batch, tiny_model
@@ -40,8 +40,7 @@ class Scene:
             scheduler, self.loaded.structure, model_map, floors=Floors(min_hidden=4), mask_step=0.25
         )
         tuner = AdaptiveTuner(
-            model_map,
-            initial_params=num_adapter_params(structure, model_map),
+            initial_params=structure.num_adapter_params(),
             num_events=len(EVENTS),
             max_tuning_params_ratio=4.0,
             max_rank=24,
