@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.errors import UnsupportedModelError
+from apt_core.models.families import choose_head, family_named
 
 EMBEDDED = "embedded:"
 HEADER_LENGTH_BYTES = 8
@@ -84,6 +85,30 @@ def check_model(path: str, field: str) -> ModelFacts | None:
     for file in _weight_files(folder, field):
         shapes |= read_shapes(file, field)
     return _facts(config, sum(math.prod(shape) for shape in shapes.values()))
+
+
+def check_task(path: str, field: str, task_kind: str) -> None:
+    """Check that a model's family is known and can do a kind of task.
+
+    Args:
+        path: `model.architectures` entry with variables expanded.
+        field: Its field path, for messages.
+        task_kind: What is to be learned.
+
+    Raises:
+        UnsupportedModelError: If the family is unknown or cannot do it; a hub id is checked when
+            it has been fetched.
+    """
+    folder = locate_model(path)
+    if folder is None or not folder.is_dir():
+        return
+    config = _read_config(folder, field)
+    family = str(config.get("model_type", ""))
+    try:
+        spec = family_named(family, str(config.get("feed_forward_proj") or ""))
+        choose_head(spec, family, task_kind)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{field}: {error}") from None
 
 
 def read_shapes(file: Path, field: str) -> dict[str, tuple[int, ...]]:
@@ -173,8 +198,9 @@ def _facts(config: Mapping[str, Any], num_params: int) -> ModelFacts:
 
     return ModelFacts(
         num_params=num_params,
-        hidden_size=first("hidden_size", "d_model"),
-        num_layers=first("num_hidden_layers", "num_layers"),
-        num_heads=first("num_attention_heads", "num_heads"),
-        intermediate_size=first("intermediate_size", "d_ff"),
+        hidden_size=first("hidden_size", "d_model", "dim"),
+        num_layers=first("num_hidden_layers", "num_layers", "n_layers")
+        + first("num_decoder_layers"),
+        num_heads=first("num_attention_heads", "num_heads", "n_heads"),
+        intermediate_size=first("intermediate_size", "d_ff", "hidden_dim"),
     )

@@ -55,6 +55,16 @@ class PruningConfig(Section):
     """Feed-forward neurons that every layer keeps; 0: a layer may lose its feed-forward part."""
     min_hidden: PositiveCount = 8
     """Hidden dimensions that the model keeps."""
+    round_to: PositiveCount = 1
+    """Kept widths (neurons, attention channels, hidden size) become multiples of this: on a GPU, 8
+    or more. What is cut is then a little more than `target_sparsity`."""
+    pre_tuning_sparsity: FractionBelowOne = 0.0
+    """Sparsity reached in one shot before the first step, from calibration batches; 0: none. The
+    paper prunes LLaMA this way: set it to `target_sparsity`."""
+    calibration_batches: PositiveCount = 128
+    """Training batches that one-shot pruning looks at."""
+    calibration_batch_size: PositiveCount = 2
+    """Examples in each of them."""
 
     @property
     def event_count(self) -> int | None:

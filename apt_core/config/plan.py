@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from apt_core.config.duration import Duration
@@ -30,11 +31,18 @@ class PruneTimes:
     """Density to be reached at each event; all 1 when the arm does not prune."""
     window: int
     """Steps, up to and including an event, in which masks decay."""
+    initial_density: float = 1.0
+    """Density before the first event; below 1 after one-shot pruning before training."""
 
     def scheduler(self) -> SparsityScheduler:
         """The scheduler that answers questions about single steps."""
         return SparsityScheduler(
-            self.event_steps, self.densities, self.window, self.start, self.stop
+            self.event_steps,
+            self.densities,
+            self.window,
+            self.start,
+            self.stop,
+            self.initial_density,
         )
 
 
@@ -138,14 +146,19 @@ def _prune_times(config: ExperimentConfig, clock: _Clock) -> PruneTimes:
         # The last event must reach the target, so the curve ends there.
         stop = start + max(count, 0) * every
     steps = event_steps(start, stop, count) if count and stop > start else ()
-    final_density = 1.0 - pruning.target_sparsity if config.switches.prune else 1.0
+    final = 1.0 - pruning.target_sparsity if config.switches.prune else 1.0
+    initial = 1.0 - pruning.pre_tuning_sparsity if config.switches.prune else 1.0
     if stop - start <= warmup:
-        return PruneTimes(start, warmup, stop, steps, (1.0,) * len(steps), window)
-    densities = tuple(
-        cubic_density(s, start=start, stop=stop, warmup=warmup, final_density=final_density)
-        for s in steps
+        return PruneTimes(start, warmup, stop, steps, (initial,) * len(steps), window, initial)
+    curve = partial(
+        cubic_density,
+        start=start,
+        stop=stop,
+        warmup=warmup,
+        final_density=final,
+        initial_density=initial,
     )
-    return PruneTimes(start, warmup, stop, steps, densities, window)
+    return PruneTimes(start, warmup, stop, steps, tuple(map(curve, steps)), window, initial)
 
 
 def _schedule_problems(

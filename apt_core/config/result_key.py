@@ -25,6 +25,10 @@ _PRUNES_ONLY = {
     "min_neurons",
     "min_hidden",
     "scheduler",
+    "round_to",
+    "pre_tuning_sparsity",
+    "calibration_batches",
+    "calibration_batch_size",
 }
 
 
@@ -104,6 +108,8 @@ def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
         dropped = set(_PRUNES_ONLY)
     else:
         dropped = {"kurtosis_weight"} if pruning.use_kurtosis is False else set()
+        if pruning.pre_tuning_sparsity == 0:
+            dropped |= {"calibration_batches", "calibration_batch_size"}
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
 
 

@@ -104,6 +104,15 @@ def _ranks_may_start(config: "ExperimentConfig") -> Iterator[Problem]:
         yield Problem("tuning.max_rank", wrong, todo, cap, ("training.initial_rank",))
 
 
+def _one_shot_stays_below_the_target(config: "ExperimentConfig") -> Iterator[Problem]:
+    pruning = config.pruning
+    if pruning.pre_tuning_sparsity > pruning.target_sparsity:
+        wrong = f"is above pruning.target_sparsity, which is {pruning.target_sparsity:g}"
+        todo = f"set it to {pruning.target_sparsity:g} or less"
+        given, others = pruning.pre_tuning_sparsity, ("pruning.target_sparsity",)
+        yield Problem("pruning.pre_tuning_sparsity", wrong, todo, given, others)
+
+
 RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _ablation_needs_apt,
     _chosen_entries_exist,
@@ -113,6 +122,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _events_are_told_once,
     _distillation_makes_sense,
     _ranks_may_start,
+    _one_shot_stays_below_the_target,
 )
 
 

@@ -79,6 +79,9 @@ class HardwareConfig(Section):
     """CPU cores reserved for each worker."""
     num_threads: PositiveCount | None = None
     """PyTorch threads per worker; null: PyTorch's choice."""
+    gradient_checkpointing: bool = False
+    """Recompute every layer in the backward pass instead of keeping its activations: less memory,
+    about a third more time."""
 
 
 class GridBlock(Section):

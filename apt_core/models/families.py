@@ -5,7 +5,17 @@ Adding one means adding an `ArchSpec` here, and no code elsewhere.
 
 from collections.abc import Mapping
 
-from apt_core.models.spec import ArchSpec, BypassSpec, HeadSpec, StackSpec, SubBlockSpec
+from apt_core.errors import UnsupportedModelError
+from apt_core.models.spec import (
+    ENCODER_TASKS,
+    GENERATIVE,
+    ArchSpec,
+    BypassSpec,
+    HeadKind,
+    HeadSpec,
+    StackSpec,
+    SubBlockSpec,
+)
 
 _BERT_LAYER = (
     SubBlockSpec(
@@ -219,7 +229,7 @@ GATED: Mapping[str, ArchSpec] = {name: _t5_like(is_gated=True) for name in ("t5"
 """The same where the configuration asks for a gated feed-forward part (T5 v1.1 and later)."""
 
 
-def find_family(model_type: str, feed_forward_proj: str = "") -> ArchSpec | None:
+def family_named(model_type: str, feed_forward_proj: str = "") -> ArchSpec:
     """The layout of a family.
 
     Args:
@@ -227,7 +237,37 @@ def find_family(model_type: str, feed_forward_proj: str = "") -> ArchSpec | None
         feed_forward_proj: ``config.feed_forward_proj`` of T5: ``relu`` or ``gated-gelu``.
 
     Returns:
-        The layout; None for a family that nobody has described.
+        The layout.
+
+    Raises:
+        UnsupportedModelError: nobody has described it; with the families that are known.
     """
     table = GATED if feed_forward_proj.startswith("gated") else FAMILIES
-    return table.get(model_type)
+    if model_type not in table:
+        raise UnsupportedModelError(
+            f"model family {model_type!r} is not supported; supported: {', '.join(FAMILIES)}"
+        )
+    return table[model_type]
+
+
+def choose_head(spec: ArchSpec, family: str, task_kind: str) -> HeadKind:
+    """The head with which a family solves a kind of task.
+
+    Args:
+        spec: the family's layout.
+        family: its name, for the message.
+        task_kind: ``classification``, ``regression``, ``qa``, ``summarization``, ``instruction``.
+
+    Returns:
+        The head.
+
+    Raises:
+        UnsupportedModelError: the family cannot do it.
+    """
+    for head in (*GENERATIVE, ENCODER_TASKS.get(task_kind)):
+        if head is not None and head in spec.heads:
+            return head
+    raise UnsupportedModelError(
+        f"a model of family {family!r} cannot do a task of kind {task_kind!r}; "
+        "choose one that writes text, such as t5 or llama"
+    )

@@ -21,8 +21,8 @@ from transformers.utils import logging as hf_logging
 from apt_core.data.embedded import embedded_model_path
 from apt_core.errors import UnsupportedModelError
 from apt_core.models.arch import HeadGeometry, ModelMap, bind, read_structure
-from apt_core.models.families import FAMILIES, find_family
-from apt_core.models.spec import ArchSpec, HeadKind, head_for
+from apt_core.models.families import choose_head, family_named
+from apt_core.models.spec import ArchSpec, HeadKind
 from apt_core.models.structure import Structure
 
 EMBEDDED = "embedded:"
@@ -167,46 +167,8 @@ def resolve_model_path(path: str) -> str:
 
 
 def family_of(config: Any) -> ArchSpec:
-    """The layout of a configuration's family.
-
-    Args:
-        config: a Hugging Face configuration.
-
-    Returns:
-        The layout.
-
-    Raises:
-        UnsupportedModelError: nobody has described it; with the families that are known.
-    """
-    spec = find_family(config.model_type, getattr(config, "feed_forward_proj", "") or "")
-    if spec is None:
-        raise UnsupportedModelError(
-            f"model family {config.model_type!r} is not supported; supported: {', '.join(FAMILIES)}"
-        )
-    return spec
-
-
-def choose_head(spec: ArchSpec, family: str, task_kind: str) -> HeadKind:
-    """The head for a task.
-
-    Args:
-        spec: the family's layout.
-        family: its name, for the message.
-        task_kind: what is to be learned.
-
-    Returns:
-        The head.
-
-    Raises:
-        UnsupportedModelError: the family cannot do it.
-    """
-    head = head_for(spec, task_kind)
-    if head is None:
-        raise UnsupportedModelError(
-            f"model.model_type: a model of family {family!r} cannot do a task of kind "
-            f"{task_kind!r}; choose one that writes text, such as t5 or llama"
-        )
-    return head
+    """The layout of a configuration's family."""
+    return family_named(config.model_type, getattr(config, "feed_forward_proj", None) or "")
 
 
 def _set_dropout(config: Any, dropout: float | None) -> None:

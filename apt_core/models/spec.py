@@ -9,7 +9,7 @@ from typing import Literal
 
 Kind = Literal["attention", "ffn"]
 Stream = Literal["source", "target"]
-"""Tokens that a sub-block works on: the input's or, in a decoder beside an encoder, the output's."""
+"""Whose tokens a sub-block sees: the input's or, in a decoder beside an encoder, the output's."""
 HeadKind = Literal["sequence_classification", "question_answering", "seq2seq_lm", "causal_lm"]
 """What a task model predicts: a class or score per row, a span, or text."""
 
@@ -116,20 +116,3 @@ ENCODER_TASKS: Mapping[str, HeadKind] = {
 """Task kind -> the head of a model that cannot write text."""
 GENERATIVE: tuple[HeadKind, ...] = ("seq2seq_lm", "causal_lm")
 """Heads that turn every task into text."""
-
-
-def head_for(spec: ArchSpec, task_kind: str) -> HeadKind | None:
-    """The head with which a family solves a kind of task.
-
-    Args:
-        spec: the family.
-        task_kind: ``classification``, ``regression``, ``qa``, ``summarization``, ``instruction``.
-
-    Returns:
-        The head; None when the family cannot do it.
-    """
-    for generative in GENERATIVE:
-        if generative in spec.heads:
-            return generative
-    head = ENCODER_TASKS.get(task_kind)
-    return head if head in spec.heads else None

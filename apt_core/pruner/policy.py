@@ -57,7 +57,19 @@ class AdaptivePruner:
         Returns:
             The plan; it never holds more parameters than the target density allows.
         """
-        density = self.scheduler.target_density(step)
+        return self.plan_to(self.scheduler.target_density(step), structure, salience)
+
+    def plan_to(self, density: float, structure: Structure, salience: BlockSalience) -> PrunePlan:
+        """The blocks that stay at a density.
+
+        Args:
+            density: fraction of the original layer parameters that may stay.
+            structure: the present structure.
+            salience: salience of its blocks.
+
+        Returns:
+            The plan; it never holds more parameters than the density allows.
+        """
         budget = density * self.original.num_params()
         kept = search_blocks(structure, salience, budget, self.floors)
         return PrunePlan(kept, structure_after(structure, kept, self.model_map), density)

@@ -99,6 +99,7 @@ class SparsityScheduler:
         warmup: int,
         window: int,
         final_density: float,
+        initial_density: float = 1.0,
     ) -> "SparsityScheduler":
         """The cubic density curve read at the given event steps.
 
@@ -109,15 +110,23 @@ class SparsityScheduler:
             warmup: Steps after `start` during which nothing is removed.
             window: Steps of mask decay before an event.
             final_density: Density to reach, in (0, 1].
+            initial_density: Density before the first event, in (0, 1].
 
         Returns:
             The scheduler.
         """
         densities = tuple(
-            cubic_density(step, start=start, stop=stop, warmup=warmup, final_density=final_density)
+            cubic_density(
+                step,
+                start=start,
+                stop=stop,
+                warmup=warmup,
+                final_density=final_density,
+                initial_density=initial_density,
+            )
             for step in steps
         )
-        return cls(tuple(steps), densities, window, start, stop)
+        return cls(tuple(steps), densities, window, start, stop, initial_density)
 
     def next_event(self, step: int) -> int | None:
         """Index of the first event at or after this step; None when all are over."""

@@ -1,5 +1,7 @@
 """The parts that make an arm what it is, from configuration."""
 
+import torch
+
 from apt_core.adapters.linear import APTLinear
 from apt_core.config import ExperimentConfig
 from apt_core.config.plan import TrainingPlan
@@ -11,6 +13,7 @@ from apt_core.models.trained_modules import STUDENT, TrainedModules
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
+from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.controller import APTController, Controller, FixedController
 from apt_core.tuner.policy import AdaptiveTuner
@@ -45,15 +48,12 @@ def build_salience(
     config: ExperimentConfig, loaded: LoadedModel, structure: Structure
 ) -> SalienceCollector | None:
     """The collector, in arms that decide anything."""
-    switches, pruning = config.switches, config.pruning
+    switches = config.switches
     if not switches.has_events:
         return None
-    use_kurtosis = pruning.use_kurtosis
-    if use_kurtosis is None:
-        use_kurtosis = loaded.model_map.spec.uses_kurtosis
     settings = CollectorSettings(
         momentum=config.training.momentum_salience,
-        kurtosis_weight=pruning.kurtosis_weight if use_kurtosis else 0.0,
+        kurtosis_weight=_kurtosis_weight(config, loaded),
         importance=config.tuning.importance,
         measure_blocks=switches.prune,
         measure_adapters=switches.grow_ranks,
@@ -61,6 +61,13 @@ def build_salience(
     return SalienceCollector(
         loaded.model, loaded.model_map, structure, prefix=STUDENT, settings=settings
     )
+
+
+def _kurtosis_weight(config: ExperimentConfig, loaded: LoadedModel) -> float:
+    """Weight of the outlier term; 0 where it is off."""
+    wanted = config.pruning.use_kurtosis
+    is_on = loaded.model_map.spec.uses_kurtosis if wanted is None else wanted
+    return config.pruning.kurtosis_weight if is_on else 0.0
 
 
 def build_controller(
@@ -87,6 +94,37 @@ def build_controller(
     )
 
 
+def build_one_shot(
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    loaded: LoadedModel,
+    structure: Structure,
+    *,
+    batches: Batches,
+    device: torch.device,
+) -> OneShotPruner | None:
+    """Pruning before the first step, if it is asked for."""
+    if not config.switches.prune or config.pruning.pre_tuning_sparsity == 0:
+        return None
+    collector = SalienceCollector(
+        loaded.model,
+        loaded.model_map,
+        structure,
+        prefix=STUDENT,
+        settings=CollectorSettings(
+            kurtosis_weight=_kurtosis_weight(config, loaded), measure_adapters=False
+        ),
+    )
+    return OneShotPruner(
+        _build_pruner(config, plan, loaded),
+        collector,
+        batches=batches,
+        density=1.0 - config.pruning.pre_tuning_sparsity,
+        device=device,
+        half=config.hardware.precision != "fp32",
+    )
+
+
 def _build_pruner(
     config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel
 ) -> AdaptivePruner:
@@ -99,6 +137,7 @@ def _build_pruner(
             min_heads=pruning.min_heads,
             min_neurons=pruning.min_neurons,
             min_hidden=pruning.min_hidden,
+            round_to=pruning.round_to,
         ),
         mask_step=pruning.mask_step,
     )

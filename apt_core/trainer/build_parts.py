@@ -88,6 +88,10 @@ def load_task_model(config: ExperimentConfig) -> LoadedModel:
 def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
     """Freeze and inject as the arm says; returns the structure with its ranks."""
     switches = config.switches
+    if config.hardware.gradient_checkpointing:
+        # The other way of doing it needs inputs with gradients, which frozen embeddings lack.
+        enable: Any = loaded.model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     if switches.train_all_weights:
         loaded.model.requires_grad_(True)
         return loaded.structure

@@ -9,9 +9,11 @@ from torch import Tensor
 from apt_core.distiller.self_distiller import Loss
 from apt_core.errors import TrainingError
 from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib
+from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import EvalPoint, RunReport
 from apt_core.salience.collector import Salience, SalienceCollector
+from apt_core.trainer.calibration import OneShotPruner
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.collaborators import Checkpoints, Distiller, Evaluation
 from apt_core.trainer.controller import Controller, Decision
@@ -50,6 +52,7 @@ class APTrainer:
         phase: step -> name of the phase, for step times.
         cadence: how often to evaluate, save and log.
         reset_optimizer: drop the moments at every surgery instead of carrying them.
+        one_shot: prunes once before the first step; None: nobody does.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class APTrainer:
         phase: Callable[[int], str],
         cadence: Cadence,
         reset_optimizer: bool,
+        one_shot: OneShotPruner | None = None,
     ) -> None:
         self.state = state
         self.batches = batches
@@ -83,6 +87,7 @@ class APTrainer:
         self.phase = phase
         self.cadence = cadence
         self.reset_optimizer = reset_optimizer
+        self.one_shot = one_shot
         self.modules = modules
         self.engine: Engine | None = None
         self._overflows = 0
@@ -91,6 +96,7 @@ class APTrainer:
         """Run from the last checkpoint to the last step and return what the run measured."""
         self.checkpointer.restore_latest(self)
         if self.engine is None:
+            self._prune_before_training()
             self._count_trainable()
             self.engine = self.make_engine(self.modules, None)
         self.callbacks.on_train_start(self.state)
@@ -176,13 +182,7 @@ class APTrainer:
         snapshot = engine.harvest()
         engine.release()
         surgery = self.controller.apply(decision, self.modules, self.state)
-        if self.salience is not None:
-            self.salience.remap(surgery)
-        self.distiller.remap(surgery)
-        if surgery.teacher_changed:
-            has_teacher = self.modules.teacher is not None
-            self.state.teacher_structure = surgery.structure_before if has_teacher else None
-        self.state.structure = surgery.structure_after
+        self._follow(surgery)
         self._count_trainable()
         self.engine = self.make_engine(
             self.modules, snapshot.after(surgery, reset=self.reset_optimizer)
@@ -191,6 +191,27 @@ class APTrainer:
         self.state.surgeries.append(surgery_entry(self.state, surgery, seconds))
         self.callbacks.on_surgery(self.state, surgery)
         return self.engine
+
+    def _follow(self, surgery: Surgery) -> None:
+        if self.salience is not None:
+            self.salience.remap(surgery)
+        self.distiller.remap(surgery)
+        if surgery.teacher_changed:
+            has_teacher = self.modules.teacher is not None
+            self.state.teacher_structure = surgery.structure_before if has_teacher else None
+        self.state.structure = surgery.structure_after
+
+    def _prune_before_training(self) -> None:
+        if self.one_shot is None:
+            return
+        started = time.perf_counter()
+        plan = self.one_shot.plan(self.modules, self.state.structure)
+        surgery = self.one_shot.apply(plan, self.modules, self.state.structure)
+        self._follow(surgery)
+        seconds = time.perf_counter() - started
+        self.state.train_time_s += seconds
+        self.state.surgeries.append(surgery_entry(self.state, surgery, seconds))
+        self.callbacks.on_surgery(self.state, surgery)
 
     def _evaluate(self, engine: Engine) -> dict[str, float]:
         started = time.perf_counter()
