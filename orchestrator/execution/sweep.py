@@ -181,9 +181,7 @@ def _wait_until_saved(pending: Sequence[TrialSpec]) -> None:
         time.sleep(POLL_S)
 
 
-def _cell(
-    trial: TrialSpec, launch_dir: Path, stop_file: Path, max_failures: int
-) -> dict[str, Any]:
+def _cell(trial: TrialSpec, launch_dir: Path, stop_file: Path, max_failures: int) -> dict[str, Any]:
     """What the Tune function gets (see `train_run.run_trial`)."""
     return {
         "payload": trial.payload(launch_dir.name, stop_file),

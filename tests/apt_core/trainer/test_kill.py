@@ -134,5 +134,7 @@ def test_two_workers_leave_at_the_same_step_when_only_one_is_asked(root, tmp_pat
     said = run_workers(
         check_leaves_together, num_workers=2, overrides=["hardware.num_workers=2"], **arguments
     )
-    told = f"stopped at step {EVENTS[0] + 1} of 36, which is saved; the same command continues there"
+    told = (
+        f"stopped at step {EVENTS[0] + 1} of 36, which is saved; the same command continues there"
+    )
     assert said == [told, told]
