@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,11 +131,11 @@ def wait_for_steps(results, count):
 
 @pytest.mark.distributed
 def test_two_workers_leave_at_the_same_step_when_only_one_is_asked(root, tmp_path):
-    arguments = {"root": str(root), "run_dir": str(tmp_path), "step": EVENTS[0] + 1}
-    said = run_workers(
-        check_leaves_together, num_workers=2, overrides=["hardware.num_workers=2"], **arguments
-    )
-    told = (
-        f"stopped at step {EVENTS[0] + 1} of 36, which is saved; the same command continues there"
-    )
-    assert said == [told, told]
+    arguments: dict[str, Any] = {
+        "root": str(root),
+        "run_dir": str(tmp_path),
+        "overrides": ["hardware.num_workers=2"],
+        "step": EVENTS[0] + 1,
+    }
+    (told,) = set(run_workers(check_leaves_together, num_workers=2, **arguments))
+    assert told.startswith(f"stopped at step {EVENTS[0] + 1} of 36")
