@@ -49,3 +49,7 @@ class CheckpointError(AptError):
 
 class TrainingError(AptError):
     """Training cannot go on: the loss is not finite, or every step overflows."""
+
+
+class TrainingStoppedError(AptError):
+    """Not a failure: the run was asked to stop, and has committed a checkpoint of its last step."""

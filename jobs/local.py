@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from apt_core.errors import ConfigError
+from apt_core.errors import ConfigError, TrainingStoppedError
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
-from jobs.common import EXIT_OK, make_console
+from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say_error
 from jobs.launch import log_to, record_members, say, show_report
 from jobs.planning import Plan
 from orchestrator.execution.status import (
@@ -20,6 +20,7 @@ from orchestrator.execution.status import (
     write_json_atomically,
     write_status,
 )
+from orchestrator.execution.stopping import StopSignal
 from orchestrator.execution.trial import TrialSpec, WorkerGroup
 from orchestrator.execution.worker import prepare_process, run_payload
 from orchestrator.progress import duration_text
@@ -68,7 +69,7 @@ def run_here(plan: Plan) -> int:
         plan: A plan with one trial.
 
     Returns:
-        The exit code.
+        The exit code: 1 if SIGINT or SIGTERM stopped it, which costs nothing but the time.
     """
     spec = plan.trials[0].spec
     rank = int(os.environ.get("RANK", "0"))
@@ -76,7 +77,12 @@ def run_here(plan: Plan) -> int:
     console = make_console()
     log_to(console)
     if trial_state(spec.run_dir, spec.run_id) is not TrialState.FINISHED:
-        _train(spec, rank, [ProgressLines(console)] if rank == 0 else [])
+        try:
+            _train(spec, rank, [ProgressLines(console)] if rank == 0 else [])
+        except TrainingStoppedError as stopped:
+            if rank == 0:
+                say_error(str(stopped))
+            return EXIT_FAILED
     elif rank == 0:
         say(console, f"{spec.label} ({spec.run_id}) is finished; nothing to do")
     if rank == 0:
@@ -109,8 +115,15 @@ def _train(spec: TrialSpec, rank: int, callbacks: list[Callback]) -> None:
         write_status(spec.run_dir, TrialState.PENDING, launch_id=LAUNCH_ID)
     prepare_process(spec.workers)
     try:
-        with process_group(spec.workers):
-            run_payload(spec.payload(LAUNCH_ID), rank=rank, callbacks=callbacks)
+        with StopSignal() as stop, process_group(spec.workers):
+            run_payload(
+                spec.payload(LAUNCH_ID),
+                rank=rank,
+                should_stop=lambda: stop.requested,
+                callbacks=callbacks,
+            )
+    except TrainingStoppedError:
+        raise  # its status is written
     except KeyboardInterrupt:
         write_status(spec.run_dir, TrialState.KILLED, reason="interrupted", launch_id=LAUNCH_ID)
         raise

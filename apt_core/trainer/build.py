@@ -33,6 +33,7 @@ def run_training(
     run_id: str,
     command: str = "",
     callbacks: Sequence[Callback] = (),
+    should_stop: Callable[[], bool] | None = None,
 ) -> RunReport:
     """Run one training in this process, from its newest checkpoint if it has one.
 
@@ -44,6 +45,8 @@ def run_training(
         run_id: identity of the run; checkpoints of other runs are refused.
         command: the command that reruns it, for the report.
         callbacks: further observers.
+        should_stop: looked at between steps; once it is true on any worker, the run commits a
+            checkpoint and ends with `TrainingStoppedError`.
 
     Returns:
         The report, as in ``result.json``.
@@ -52,7 +55,12 @@ def run_training(
     if config.hardware.num_threads is not None:
         torch.set_num_threads(config.hardware.num_threads)
     trainer = build_trainer(
-        config, run_dir=run_dir, run_id=run_id, command=command, callbacks=callbacks
+        config,
+        run_dir=run_dir,
+        run_id=run_id,
+        command=command,
+        callbacks=callbacks,
+        should_stop=should_stop,
     )
     reset_peak_memory()
     return trainer.train()
@@ -65,6 +73,7 @@ def build_trainer(
     run_id: str,
     command: str = "",
     callbacks: Sequence[Callback] = (),
+    should_stop: Callable[[], bool] | None = None,
 ) -> APTrainer:
     """A trainer with all its collaborators, ready to train; arguments as for `run_training`."""
     _check_world_size(config)
@@ -106,6 +115,7 @@ def build_trainer(
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
+        should_stop=should_stop,
     )
 
 

@@ -10,6 +10,7 @@ place that knows them, and the tests guard it.
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +20,21 @@ import torch
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 
+# DeepSpeed's autotuner imports MLflow where it is installed: seconds per run, for nothing.
+if is_mlflow_hidden := "mlflow" not in sys.modules:
+    sys.modules["mlflow"] = None  # type: ignore[assignment]
 import deepspeed
+
+if is_mlflow_hidden:
+    del sys.modules["mlflow"]
 from deepspeed.runtime.zero import parameter_offload
 from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
 from torch import Tensor, nn
 
 from apt_core.errors import ConfigError
 from apt_core.trainer.dataclass_output import DataclassOutput
-from apt_core.trainer.deepspeed_config import deepspeed_config
-from apt_core.trainer.distributed import broadcast_from_first, ensure_process_group
+from apt_core.trainer.deepspeed_config import deepspeed_config, worthwhile_stage
+from apt_core.trainer.distributed import broadcast_from_first, ensure_process_group, world_size
 from apt_core.trainer.engine import OptimizerSnapshot, Precision, StepOutcome
 from apt_core.trainer.optim import (
     OptimizerSettings,
@@ -70,7 +77,7 @@ class DeepSpeedEngine:
         precision: fp16 needs a device that supports it.
         accumulation_steps: Calls of `backward` per call of `step`.
         zero_stage: 0 (nothing divided), 1 (optimizer state), 2 (and gradients) or 3 (and
-            parameters).
+            parameters); see `worthwhile_stage`.
         persistence_threshold: ZeRO 3 leaves smaller parameters whole on every worker.
 
     Raises:
@@ -93,7 +100,7 @@ class DeepSpeedEngine:
         ensure_process_group(device)
         snapshot = snapshot or OptimizerSnapshot()
         self.module = module.to(device)
-        self._zero_stage = zero_stage
+        zero_stage = self._zero_stage = worthwhile_stage(zero_stage, world_size())
         self._precision = precision
         self._settings = settings
         load_masters(module, snapshot)

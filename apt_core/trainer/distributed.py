@@ -52,6 +52,12 @@ def all_reduce_sum(tensors: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
+def any_worker(flag: bool) -> bool:
+    """Whether the flag is set on at least one worker: the same answer everywhere."""
+    (count,) = all_reduce_sum([torch.tensor(float(flag), device=collective_device())])
+    return bool(count > 0)
+
+
 def all_gather_flat(local: Tensor) -> Tensor:
     """Every worker's flat tensor (same length everywhere), stacked: shape (workers, length)."""
     flat = local.detach().reshape(-1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from apt_core.distiller.self_distiller import Loss
-from apt_core.errors import TrainingError
+from apt_core.errors import TrainingError, TrainingStoppedError
 from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib
 from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import TrainedModules
@@ -17,6 +17,7 @@ from apt_core.trainer.calibration import OneShotPruner
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.collaborators import Checkpoints, Distiller, Evaluation
 from apt_core.trainer.controller import Controller, Decision
+from apt_core.trainer.distributed import any_worker
 from apt_core.trainer.engine import Engine, EngineFactory, StepOutcome
 from apt_core.trainer.measure import shape_metrics, surgery_entry
 from apt_core.trainer.state import TrainerState
@@ -53,6 +54,7 @@ class APTrainer:
         cadence: how often to evaluate, save and log.
         reset_optimizer: drop the moments at every surgery instead of carrying them.
         one_shot: prunes once before the first step; None: nobody does.
+        should_stop: looked at between steps; True on any worker ends the run with a checkpoint.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class APTrainer:
         cadence: Cadence,
         reset_optimizer: bool,
         one_shot: OneShotPruner | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self.state = state
         self.batches = batches
@@ -88,6 +91,7 @@ class APTrainer:
         self.cadence = cadence
         self.reset_optimizer = reset_optimizer
         self.one_shot = one_shot
+        self.should_stop = should_stop
         self.modules = modules
         self.engine: Engine | None = None
         self._overflows = 0
@@ -113,6 +117,7 @@ class APTrainer:
         state = self.state
         batches = self.batches(state.step)
         while state.step < state.total_steps:
+            self._leave_if_asked()
             started = time.perf_counter()
             metrics = self.train_step(engine, next(batches))
             state.step += 1
@@ -132,6 +137,17 @@ class APTrainer:
             self.callbacks.on_step_end(state, self._with_state(metrics) if metrics else {})
             if self._is_due(self.cadence.save_every):
                 self.checkpointer.save(self)
+
+    def _leave_if_asked(self) -> None:
+        """Commit the step that was just done and leave; all workers do so together."""
+        if self.should_stop is None or not any_worker(self.should_stop()):
+            return
+        if not self._is_due(self.cadence.save_every):
+            self.checkpointer.save(self)
+        raise TrainingStoppedError(
+            f"stopped at step {self.state.step} of {self.state.total_steps}, which is saved; "
+            "the same command continues there"
+        )
 
     def train_step(self, engine: Engine, batch: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         """One optimizer step. Salience reads this step's gradients, so it precedes the update.

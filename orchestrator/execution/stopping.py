@@ -1,11 +1,14 @@
-"""Turning SIGINT and SIGTERM into a flag that the driver's loop looks at."""
+"""Turning SIGINT and SIGTERM into a flag, and carrying it to other processes by a file."""
 
 import signal
 import threading
+import time
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOOK_EVERY_S = 0.2
 
 
 class StopSignal:
@@ -51,3 +54,28 @@ class StopSignal:
     def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+class StopFile:
+    """Asks every process that can see a folder to stop; calling it says whether it did.
+
+    Args:
+        path: The file; it asks by existing. A look at the disk is taken a few times a second.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._exists = False
+        self._look_at = 0.0
+
+    def __call__(self) -> bool:
+        """Whether somebody has asked."""
+        now = time.monotonic()
+        if not self._exists and now >= self._look_at:
+            self._look_at = now + LOOK_EVERY_S
+            self._exists = self._path.exists()
+        return self._exists
+
+    def ask(self) -> None:
+        """Ask all to stop."""
+        self._path.touch()

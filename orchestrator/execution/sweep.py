@@ -7,6 +7,7 @@ from its own checkpoints.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from orchestrator.execution.status import (
     write_json_atomically,
     write_status,
 )
-from orchestrator.execution.stopping import StopSignal
+from orchestrator.execution.stopping import StopFile, StopSignal
 from orchestrator.execution.trial import TrialSpec
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
+SAVE_TIMEOUT_S = 30.0
+"""How long trainings may take to finish their step and save it after a stop was asked for."""
 STOP_TIMEOUT_S = 20.0
 """How long Tune may take to let go of its trials before Ray is shut down regardless."""
 
@@ -129,7 +132,7 @@ def _run_pending(
         _mark_running(pending, launch_dir, f"the sweep's driver ended: {error}")
         raise
     if stop.requested:
-        _mark_running(pending, launch_dir, f"stopped by {stop.name}")
+        _mark_stopped(pending, launch_dir, f"stopped by {stop.name}")
     else:
         _mark_unsettled(pending, launch_dir, tune_run.error)
     on_poll()
@@ -153,22 +156,35 @@ def _run_tune(
         )
         logger.info("running %d trials, %d at a time", len(pending), limit)
         stop.install()  # Ray has just put its own handlers in place
-        cells = [_cell(trial, launch_dir, settings.max_failures) for trial in pending]
+        stop_file = launch_dir / "save-and-leave"
+        cells = [_cell(trial, launch_dir, stop_file, settings.max_failures) for trial in pending]
         tune_run = _TuneRun(cells, launch_dir, limit=limit)
         tune_run.start()
         try:
             while tune_run.is_alive() and not stop.requested:
                 on_poll()
                 tune_run.join(POLL_S)
+            if stop.requested:
+                StopFile(stop_file).ask()
+                _wait_until_saved(pending)
         finally:
             tune_run.end()
     return tune_run
 
 
-def _cell(trial: TrialSpec, launch_dir: Path, max_failures: int) -> dict[str, Any]:
+def _wait_until_saved(pending: Sequence[TrialSpec]) -> None:
+    """Until no training runs any more, each having saved its last step, or time is up."""
+    deadline = time.monotonic() + SAVE_TIMEOUT_S
+    while time.monotonic() < deadline and any(
+        trial_state(t.run_dir, t.run_id) is TrialState.RUNNING for t in pending
+    ):
+        time.sleep(POLL_S)
+
+
+def _cell(trial: TrialSpec, launch_dir: Path, stop_file: Path, max_failures: int) -> dict[str, Any]:
     """What the Tune function gets (see `train_run.run_trial`)."""
     return {
-        "payload": trial.payload(launch_dir.name),
+        "payload": trial.payload(launch_dir.name, stop_file),
         "max_failures": max_failures,
         "storage": str(launch_dir / "train"),
     }
@@ -232,6 +248,17 @@ def _mark_running(pending: Sequence[TrialSpec], launch_dir: Path, reason: str) -
     for trial in pending:
         if trial_state(trial.run_dir, trial.run_id) is TrialState.RUNNING:
             write_status(trial.run_dir, TrialState.KILLED, reason=reason, launch_id=launch_dir.name)
+
+
+def _mark_stopped(pending: Sequence[TrialSpec], launch_dir: Path, reason: str) -> None:
+    """Who asked goes before what the training itself said when it left."""
+    _mark_running(pending, launch_dir, reason)
+    for trial in pending:
+        status = read_status(trial.run_dir)
+        is_own = status.launch_id == launch_dir.name and not status.reason.startswith(reason)
+        if status.state is TrialState.KILLED and is_own:
+            told = f"{reason}: {status.reason}"
+            write_status(trial.run_dir, TrialState.KILLED, reason=told, launch_id=launch_dir.name)
 
 
 def _mark_unsettled(

@@ -60,7 +60,7 @@ def run_trial(config: dict[str, Any]) -> None:
         _record_failure(payload, error)
     if finished_report(run_dir, run_id) is None:
         _record_failure(payload, None)
-        tune.report({"state": str(TrialState.FAILED)})
+        tune.report({"state": str(read_status(run_dir).state)})
         return
     tune.report({"state": str(TrialState.FINISHED), **_final_values(run_dir, run_id)})
 
@@ -91,11 +91,14 @@ def _ray_trainer(cell: dict[str, Any]) -> Any:
 
 
 def _record_failure(payload: dict[str, Any], error: TrainingFailedError | None) -> None:
-    """Write FAILED, unless this launch recorded a more precise reason already."""
+    """Write FAILED, unless this launch has a more precise reason, or the trial was stopped."""
     run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
     status = read_status(run_dir)
-    if status.state is TrialState.FAILED and status.launch_id == launch_id:
+    settled = status.state in (TrialState.FAILED, TrialState.KILLED)
+    if settled and status.launch_id == launch_id:
         return
+    if error is None and Path(payload["stop_file"]).exists():
+        return  # it was stopped before it began
     reason = failure_reason(error) if error else "the training ended without a valid result.json"
     write_status(run_dir, TrialState.FAILED, reason=reason, launch_id=launch_id)
 

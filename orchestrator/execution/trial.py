@@ -46,13 +46,22 @@ class TrialSpec:
     entry: str = DEFAULT_ENTRY
     """``module:function`` that trains; called like `apt_core.trainer.build.run_training`."""
 
-    def payload(self, launch_id: str) -> dict[str, Any]:
-        """What the workers are told; the configuration they read from `run_dir`."""
+    def payload(self, launch_id: str, stop_file: Path | None = None) -> dict[str, Any]:
+        """What the workers are told; the configuration they read from `run_dir`.
+
+        Args:
+            launch_id: Which launch of the sweep this is.
+            stop_file: Once it exists the training saves and leaves; None: only the caller stops it.
+
+        Returns:
+            Plain data.
+        """
         return {
             "run_id": self.run_id,
             "run_dir": str(self.run_dir),
             "command": self.command,
             "entry": self.entry,
             "launch_id": launch_id,
+            "stop_file": None if stop_file is None else str(stop_file),
             "workers": asdict(self.workers),
         }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from apt_core.errors import UserError
+from apt_core.errors import TrainingStoppedError, UserError
 from orchestrator.execution.status import (
     CONFIG_FILE,
     WORKER_LOG,
@@ -20,6 +20,7 @@ from orchestrator.execution.status import (
     read_status,
     write_status,
 )
+from orchestrator.execution.stopping import StopFile
 from orchestrator.execution.trial import WorkerGroup
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 def train_in_worker(payload: Mapping[str, Any]) -> None:
     """Train the trial of `payload` (see `TrialSpec.payload`), with all output in its folder.
 
-    Whatever the training raises is raised again; its traceback stands in the worker's log.
+    Whatever the training raises is raised again; its traceback stands in the worker's log. Being
+    stopped is no error: Ray would try again.
 
     Args:
         payload: The trial, as plain data.
@@ -40,18 +42,27 @@ def train_in_worker(payload: Mapping[str, Any]) -> None:
     run_dir = Path(payload["run_dir"])
     redirect_output(run_dir / (WORKER_LOG if rank == 0 else f"worker-{rank}.log"))
     try:
-        run_payload(payload, rank=rank)
+        run_payload(payload, rank=rank, should_stop=StopFile(Path(payload["stop_file"])))
+    except TrainingStoppedError as stopped:
+        logger.info("trial %s: %s", payload["run_id"], stopped)
     except BaseException:
         logger.exception("trial %s ended with an error", payload["run_id"])
         raise
 
 
-def run_payload(payload: Mapping[str, Any], *, rank: int, **options: Any) -> Any:
+def run_payload(
+    payload: Mapping[str, Any],
+    *,
+    rank: int,
+    should_stop: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> Any:
     """Train in this process and keep `status.json`; returns what the training function returns.
 
     Args:
         payload: The trial, as plain data.
         rank: This worker's rank; rank 0 keeps the status.
+        should_stop: Looked at between steps; once true, the training saves and leaves.
         **options: Further keyword arguments for the training function, e.g. ``callbacks``.
 
     Returns:
@@ -59,10 +70,13 @@ def run_payload(payload: Mapping[str, Any], *, rank: int, **options: Any) -> Any
 
     Raises:
         UserError: If the input is wrong. It is recorded, so that a retry returns at once.
+        TrainingStoppedError: If it was asked to stop; the trial is then KILLED, or still PENDING.
     """
     run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
     if is_rejected(run_dir, launch_id):
         return None
+    if should_stop():
+        raise TrainingStoppedError("stopped before it began")
     prepare_process(WorkerGroup(**payload["workers"]))
     if rank == 0:
         write_status(run_dir, TrialState.RUNNING, launch_id=launch_id)
@@ -73,8 +87,13 @@ def run_payload(payload: Mapping[str, Any], *, rank: int, **options: Any) -> Any
             run_dir=run_dir,
             run_id=payload["run_id"],
             command=payload["command"],
+            should_stop=should_stop,
             **options,
         )
+    except TrainingStoppedError as stopped:
+        if rank == 0:
+            write_status(run_dir, TrialState.KILLED, reason=str(stopped), launch_id=launch_id)
+        raise
     except UserError as error:
         write_status(
             run_dir, TrialState.FAILED, reason=str(error), launch_id=launch_id, rejected=True

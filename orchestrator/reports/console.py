@@ -1,4 +1,4 @@
-"""The result table for a terminal of 120 columns."""
+"""The result table for a terminal of 100 to 120 columns."""
 
 from rich import box
 from rich.table import Table
@@ -7,7 +7,14 @@ from rich.text import Text
 from orchestrator.reports.records import SweepRecords
 from orchestrator.reports.rows import TaskTable
 from orchestrator.reports.tables import build_tables
-from orchestrator.reports.wording import Cell, Column, headline_columns, metric_unit, speedups_cell
+from orchestrator.reports.wording import (
+    Cell,
+    Column,
+    headline_columns,
+    metric_unit,
+    points_cell,
+    speedups_cell,
+)
 
 _DROPPED = frozenset({"runs", "to 97% of FT"})
 
@@ -46,7 +53,8 @@ def _add_headings(table: Table, tables: tuple[TaskTable, ...]) -> None:
     table.add_column("arm", no_wrap=True)
     measured = ("params", "time", "memory", "speed-up")
     for heading in ("sparsity", "density", " / ".join(metrics), "vs FT", *measured):
-        table.add_column(heading, justify="right", no_wrap=True)
+        # Where room is short, the speed-ups stand below each other.
+        table.add_column(heading, justify="right", no_wrap=heading != "speed-up")
 
 
 def _add_section(table: Table, task_table: TaskTable, *, is_titled: bool) -> None:
@@ -54,7 +62,10 @@ def _add_section(table: Table, task_table: TaskTable, *, is_titled: bool) -> Non
         table.add_section()
         table.add_row(Text(task_table.title, style="bold"))
     for row in task_table.rows:
-        cells = [column.fill(row) for column in _columns(task_table)]
+        cells = [
+            points_cell(row) if column.heading.startswith("vs FT") else column.fill(row)
+            for column in _columns(task_table)
+        ]
         cells.append(speedups_cell(row, task_table.batch_sizes))
         table.add_row(*(_styled(cell) for cell in cells))
 
@@ -65,10 +76,13 @@ def _styled(cell: Cell) -> Text:
 
 def _caption(records: SweepRecords, tables: tuple[TaskTable, ...]) -> str:
     """What the short headings mean, and how many trials are missing."""
-    text = "params: left in the layers; time, memory: of training"
+    text = "vs FT: points; params: left in the layers; time, memory: of training"
     sizes = sorted({size for task_table in tables for size in task_table.batch_sizes})
     if sizes:
         text += f"; speed-up: inference over dense, batch {', '.join(map(str, sizes))}"
+    for task_table in tables:
+        title = f"{task_table.title}, " if len(tables) > 1 else ""
+        text += "".join(f"\n{title}[{name}]: {what}" for name, what in task_table.variants)
     num_unfinished = len(records.unfinished)
     if num_unfinished:
         text += (

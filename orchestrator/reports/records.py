@@ -25,6 +25,8 @@ class CellKey:
     dataset: str
     variant: tuple[tuple[str, Any], ...] = ()
     """Other settings that tell this cell from its neighbours, as (dotted key, value)."""
+    variant_name: str = field(default="", compare=False)
+    """A letter that stands for the variant where writing it out would take too much room."""
 
     @property
     def is_full(self) -> bool:

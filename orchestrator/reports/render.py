@@ -61,6 +61,8 @@ class Section:
     headline: Grid
     details: Grid
     target: str
+    variants: tuple[tuple[str, str], ...]
+    """What the letters in the labels stand for."""
     figures: tuple[FigureFiles, ...]
     reruns: tuple[Rerun, ...]
 
@@ -160,6 +162,7 @@ def _section(table: TaskTable, figures: Sequence[FigureFiles]) -> Section:
         headline=_grid(headline_columns(table), table.rows),
         details=_grid(detail_columns(table), table.rows),
         target=f"{table.metric_name} {targets}" if targets else "",
+        variants=table.variants,
         figures=tuple(figures),
         reruns=tuple(_rerun(row) for row in table.rows),
     )

@@ -1,7 +1,8 @@
 """The rows and tables of a report as frozen values, their names and their order (PURE)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from string import ascii_uppercase
 
 from apt_core.report import RunReport
 from orchestrator.reports.records import CellKey, UnfinishedTrial
@@ -116,18 +117,55 @@ class TaskTable:
         return tuple(sorted({size for row in self.rows for size in row.inference}))
 
     @property
+    def variants(self) -> tuple[tuple[str, str], ...]:
+        """What the letters in the rows' labels stand for: (letter, settings)."""
+        named = [row.key for row in self.rows if row.key.variant_name]
+        return tuple(sorted({(key.variant_name, _variant_text(key, ", ")) for key in named}))
+
+    @property
     def metric_name(self) -> str:
         """The metric of this dataset."""
         return next((row.metric_name for row in self.rows if row.metric_name), "metric")
 
 
 def label_of(key: CellKey) -> str:
-    """A short name for a cell within its table: arm, ablation, target sparsity, variant."""
+    """A short name for a cell within its table: arm, ablation, target sparsity, variant.
+
+    A variant that a letter stands for reads ``[A]``; `TaskTable.variants` says what it is.
+    """
     parts = [key.arm if key.is_full else f"{key.arm} {key.ablation}"]
     if key.target_sparsity > 0:
         parts.append(f"{100 * key.target_sparsity:g}%")
-    parts.extend(f"{name.split('.')[-1]}={text_of(value)}" for name, value in key.variant)
+    if key.variant_name:
+        parts.append(f"[{key.variant_name}]")
+    elif key.variant:
+        parts.append(_variant_text(key, " "))
     return " ".join(parts)
+
+
+def name_variants(keys: Iterable[CellKey]) -> dict[CellKey, CellKey]:
+    """Give every variant of more than one setting a letter; the same one, the same letter.
+
+    Args:
+        keys: The cells of one table.
+
+    Returns:
+        Each cell with its letter; cells that need none as they are.
+    """
+    keys = sorted(keys, key=order_of)
+    long = dict.fromkeys(key.variant for key in keys if len(key.variant) > 1)
+    names = dict(zip(long, map(_letters, range(len(long))), strict=True))
+    return {key: replace(key, variant_name=names.get(key.variant, "")) for key in keys}
+
+
+def _letters(number: int) -> str:
+    """A, B, ... Z, AA, AB, ..."""
+    rest, last = divmod(number, len(ascii_uppercase))
+    return (_letters(rest - 1) if rest else "") + ascii_uppercase[last]
+
+
+def _variant_text(key: CellKey, separator: str) -> str:
+    return separator.join(f"{name.split('.')[-1]}={text_of(value)}" for name, value in key.variant)
 
 
 def order_of(key: CellKey) -> tuple[object, ...]:

@@ -13,7 +13,14 @@ from orchestrator.reports.records import (
     UnfinishedTrial,
     cell_of_report,
 )
-from orchestrator.reports.rows import InferenceStat, Row, TaskTable, TimeToTarget, order_of
+from orchestrator.reports.rows import (
+    InferenceStat,
+    Row,
+    TaskTable,
+    TimeToTarget,
+    name_variants,
+    order_of,
+)
 from orchestrator.reports.settings import text_of, variant_keys
 from orchestrator.reports.stat import Stat
 
@@ -35,8 +42,10 @@ def build_tables(records: SweepRecords) -> tuple[TaskTable, ...]:
         without a finished run are rows too.
     """
     rows_by_task: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for key, (runs, unfinished) in _cells(records).items():
-        rows_by_task[key.model, key.dataset].append(_row(key, runs, unfinished))
+    cells = _cells(records)
+    for task in sorted({(key.model, key.dataset) for key in cells}):
+        keys = name_variants(key for key in cells if (key.model, key.dataset) == task)
+        rows_by_task[task] = [_row(named, *cells[key]) for key, named in keys.items()]
     return tuple(
         _task_table(model, dataset, rows) for (model, dataset), rows in sorted(rows_by_task.items())
     )

@@ -109,9 +109,17 @@ def baseline_cell(row: Row) -> Cell:
         return Cell("baseline", 1.0)
     if row.ratio_to_baseline is None or row.difference_to_baseline is None:
         return _missing(row, NO_BASELINE)
+    ratio = percent(row.ratio_to_baseline)
+    return Cell(f"{ratio} ({points_cell(row).text})", row.ratio_to_baseline)
+
+
+def points_cell(row: Row) -> Cell:
+    """The metric's difference to full fine-tuning alone, where room is short."""
+    if row.difference_to_baseline is None or row.is_baseline:
+        return baseline_cell(row)
     scale = metric_scale(row.metric_name)
-    difference = f"{scale * row.difference_to_baseline:+.{2 if scale > 1 else 4}f}"
-    return Cell(f"{percent(row.ratio_to_baseline)} ({difference})", row.ratio_to_baseline)
+    difference = scale * row.difference_to_baseline
+    return Cell(f"{difference:+.{2 if scale > 1 else 4}f}", difference)
 
 
 def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:

@@ -1,5 +1,9 @@
 import io
 import json
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +48,31 @@ def test_a_failed_local_training_says_so_in_its_folder(project: Path) -> None:
         run_here(plan)
     status = read_status(plan.trials[0].spec.run_dir)
     assert (status.state, status.reason) == (TrialState.FAILED, "worker 0: a defect")
+
+
+def test_a_signal_ends_a_local_training_in_good_order(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    plan = local_plan(project, "slow")
+    run_dir = plan.trials[0].spec.run_dir
+    sender = threading.Thread(target=_terminate_when, args=(run_dir / "checkpoint",))
+    sender.start()
+    try:
+        assert run_here(plan) == 1
+    finally:
+        sender.join()
+    assert capsys.readouterr().err == "error: stopped at step 1\n"
+    assert read_status(run_dir).state is TrialState.KILLED
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def _terminate_when(path: Path) -> None:
+    """Send this process SIGTERM once there is such a file."""
+    deadline = time.monotonic() + 30
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_torchrun_must_start_as_many_processes_as_configured(

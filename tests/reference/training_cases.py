@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from apt_core.errors import DecisionMismatchError
+from apt_core.errors import DecisionMismatchError, TrainingStoppedError
 from apt_core.report import RunReport
 from apt_core.trainer.build import build_trainer, run_training
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.checkpoint import Checkpointer
-from apt_core.trainer.distributed import rank
+from apt_core.trainer.distributed import rank, world_size
 from tests.tiny_run import EVENTS, tiny_experiment
 
 ID = "0123456789abcdef"
@@ -97,6 +97,45 @@ def run_until_killed(root: str, run_dir: str, overrides: list[str], step: int, w
         Checkpointer._write_manifest = write_or_die  # type: ignore[method-assign]
     config = tiny_experiment(Path(root), *overrides)
     run_training(config, run_dir=Path(run_dir), run_id=ID, callbacks=callbacks)
+
+
+def run_until_asked(root: str, run_dir: str, overrides: list[str], step: int) -> str:
+    """One tiny run that is asked to stop when `step` is done; what it says when it leaves."""
+    state = Progress()
+    config = tiny_experiment(Path(root), *overrides)
+    try:
+        run_training(
+            config,
+            run_dir=Path(run_dir),
+            run_id=ID,
+            callbacks=[state],
+            # Under torchrun or Ray a signal may reach one worker only: the last one, here.
+            should_stop=lambda: state.step >= step and rank() == world_size() - 1,
+        )
+    except TrainingStoppedError as stopped:
+        return str(stopped)
+    raise AssertionError("the run was not stopped")
+
+
+class Progress(Callback):
+    """Remembers the last step."""
+
+    step = 0
+
+    def on_step_end(self, state: Any, metrics: Any) -> None:
+        """Remember."""
+        self.step = state.step
+
+
+def check_leaves_together(root: str, run_dir: str, overrides: list[str], step: int) -> str:
+    """All workers leave when one is asked, and the continued run ends like an undisturbed one."""
+    config = tiny_experiment(Path(root), *overrides)
+    whole, cut = Path(run_dir) / "whole", Path(run_dir) / "cut"
+    run_training(config, run_dir=whole, run_id=ID)
+    said = run_until_asked(root, str(cut), overrides, step)
+    run_training(config, run_dir=cut, run_id=ID)
+    assert_same(outcome(cut), outcome(whole))
+    return said
 
 
 def check_resumes_exactly(root: str, run_dir: str, overrides: list[str], step: int) -> int:

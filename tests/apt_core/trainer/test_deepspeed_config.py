@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from apt_core.trainer.deepspeed_config import MAX_BUCKET, deepspeed_config
+from apt_core.trainer.deepspeed_config import MAX_BUCKET, deepspeed_config, worthwhile_stage
 from apt_core.trainer.engine import Precision
 
 
@@ -42,3 +42,13 @@ def test_one_precision_is_enabled_at_most(precision: Precision) -> None:
     assert found["bf16"]["enabled"] is (precision == "bf16")
     assert found["fp16"]["enabled"] is (precision == "fp16")
     assert found["fp16"]["loss_scale"] == 0  # dynamic
+
+
+@pytest.mark.parametrize(
+    ("configured", "num_workers", "stage"),
+    [(0, 1, 0), (1, 1, 1), (2, 1, 1), (2, 2, 2), (3, 1, 3)],
+)
+def test_a_single_worker_does_not_reduce_gradients_at_every_micro_batch(
+    configured: int, num_workers: int, stage: int
+) -> None:
+    assert worthwhile_stage(configured, num_workers) == stage

@@ -4,6 +4,8 @@ DeepSpeed takes seconds to import, so each number of workers runs all its cases 
 look at the parts.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,11 @@ def test_another_process_continues_bit_identically(results: dict[str, Any], fold
         moments: list[dict[str, Tensor]] = [dict(s.exp_avg_sq) for _, s in (resumed, straight)]
         assert largest_difference(*moments) == 0.0, path.name
         assert resumed[1].steps == straight[1].steps, path.name
+
+
+def test_deepspeed_comes_without_mlflow_and_leaves_it_importable() -> None:
+    code = (
+        "import sys, importlib.util; import apt_core.trainer.deepspeed_engine; "
+        "assert 'mlflow' not in sys.modules; assert importlib.util.find_spec('mlflow')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)

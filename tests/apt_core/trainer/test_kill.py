@@ -1,16 +1,26 @@
-"""A run killed with SIGKILL, wherever it stands, resumes and ends bit-identical."""
+"""A run killed with SIGKILL or SIGTERM, wherever it stands, resumes and ends bit-identical."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from apt_core.config import config_to_json
 from apt_core.trainer.build import run_training
-from tests.reference.training_cases import ID, assert_same, outcome, run_until_killed
+from tests.reference.training_cases import (
+    ID,
+    assert_same,
+    check_leaves_together,
+    outcome,
+    run_until_killed,
+)
+from tests.spawn import run_workers
 from tests.tiny_run import EVENTS, tiny_experiment
 
 REPOSITORY = Path(__file__).parents[3]
@@ -69,3 +79,63 @@ def test_a_killed_run_resumes_and_ends_bit_identical(name, killed, root, tmp_pat
     report = run_training(config, run_dir=folder, run_id=ID)
     assert_same(outcome(folder), outcome(tmp_path))
     assert [point.step for point in report.history] == [12, 24, 36]
+
+
+def test_sigterm_saves_the_last_step_and_nothing_is_lost(root, tmp_path):
+    config = tiny_experiment(
+        root,
+        "training.max_steps=100",
+        "training.save_every=100 steps",
+        "hardware.num_threads=1",
+        f"orchestration.results_dir={tmp_path / 'runs'}",
+    )
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(config_to_json(config)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.cli", "train", "--local", "-c", str(recipe)],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        folder = wait_for_steps(tmp_path / "runs", 10)
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step-"))
+    assert process.returncode == 1
+    assert told == (
+        f"error: stopped at step {step} of 100, which is saved; the same command continues there\n"
+    )
+    assert json.loads((folder / "status.json").read_text())["state"] == "KILLED"
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == step
+
+    run_training(config, run_dir=folder, run_id=folder.name)
+    run_training(config, run_dir=tmp_path / "whole", run_id=ID)
+    assert_same(outcome(folder), outcome(tmp_path / "whole"))
+
+
+def wait_for_steps(results, count):
+    """The folder of the only trial, once it has logged so many steps."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for log in results.glob("*/trials/*/metrics.jsonl"):
+            if len(log.read_text().splitlines()) >= count:
+                return log.parent
+        time.sleep(0.01)
+    raise AssertionError("the run logs nothing")
+
+
+@pytest.mark.distributed
+def test_two_workers_leave_at_the_same_step_when_only_one_is_asked(root, tmp_path):
+    arguments: dict[str, Any] = {
+        "root": str(root),
+        "run_dir": str(tmp_path),
+        "overrides": ["hardware.num_workers=2"],
+        "step": EVENTS[0] + 1,
+    }
+    (told,) = set(run_workers(check_leaves_together, num_workers=2, **arguments))
+    assert told.startswith(f"stopped at step {EVENTS[0] + 1} of 36")

@@ -9,12 +9,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from apt_core.config import ExperimentConfig
-from apt_core.errors import DataError
+from apt_core.errors import DataError, TrainingStoppedError
 from apt_core.report import Efficiency, RunReport, StepMetrics
 
 ENTRY = "tests.orchestrator.execution.standin:train"
@@ -29,6 +29,7 @@ def train(
     run_id: str,
     command: str = "",
     callbacks: Sequence[Any] = (),
+    should_stop: Callable[[], bool] | None = None,
 ) -> RunReport:
     """Count to `NUM_STEPS`, from the checkpoint if there is one."""
     checkpoint = run_dir / "checkpoint"
@@ -46,6 +47,9 @@ def train(
             log(run_dir, step)
         while config.name == "slow" and not (run_dir / "go").exists():
             time.sleep(0.05)
+            if should_stop is not None and should_stop():
+                (run_dir / "saved").touch()
+                raise TrainingStoppedError(f"stopped at step {step}")
         if config.name == "crash" and first == 0 and step == CRASH_STEP:
             os.kill(os.getpid(), signal.SIGKILL)
     report = make_report(run_id, command)

@@ -1,9 +1,11 @@
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from orchestrator.execution.stopping import StopSignal
+from orchestrator.execution import stopping
+from orchestrator.execution.stopping import LOOK_EVERY_S, StopFile, StopSignal
 
 
 @pytest.fixture
@@ -33,3 +35,19 @@ def test_handlers_can_be_taken_back_from_a_library() -> None:
         stop.install()
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.name == "SIGTERM"
+
+
+def test_a_stop_file_asks_whoever_looks_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now)
+    ours, theirs = StopFile(tmp_path / "stop"), StopFile(tmp_path / "stop")
+    assert not theirs()
+    ours.ask()
+    assert ours()
+    assert not theirs()  # it has just looked
+    now += LOOK_EVERY_S
+    assert theirs()
+    (tmp_path / "stop").unlink()
+    assert theirs()

@@ -100,7 +100,8 @@ def test_a_stopped_and_then_a_killed_sweep_go_on_by_the_same_command(tmp_path: P
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(60) == 1
     assert read_status(spec.run_dir).state is TrialState.KILLED
-    assert "SIGTERM" in read_status(spec.run_dir).reason
+    assert read_status(spec.run_dir).reason == "stopped by SIGTERM: stopped at step 1"
+    assert (spec.run_dir / "saved").exists()  # it left by itself: nothing is lost
     wait_until(lambda: not is_alive(last_pid(spec.run_dir)), 20)
 
     driver = start_driver(tmp_path)

@@ -9,6 +9,8 @@ def test_a_payload_is_plain_json_without_the_configuration() -> None:
     payload = json.loads(json.dumps(spec.payload("004")))
     assert payload["run_dir"] == "/runs/id"
     assert payload["launch_id"] == "004"
+    assert payload["stop_file"] is None
+    assert spec.payload("004", Path("/runs/stop"))["stop_file"] == "/runs/stop"
     assert WorkerGroup(**payload["workers"]) == spec.workers
     assert "config" not in payload
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from apt_core.config import ExperimentConfig, config_to_json
-from apt_core.errors import DataError
+from apt_core.errors import DataError, TrainingStoppedError
+from orchestrator.execution import worker
 from orchestrator.execution.status import (
     CONFIG_FILE,
     TrialState,
@@ -14,7 +15,7 @@ from orchestrator.execution.status import (
     write_json_atomically,
 )
 from orchestrator.execution.trial import TrialSpec
-from orchestrator.execution.worker import load_entry, run_payload
+from orchestrator.execution.worker import load_entry, run_payload, train_in_worker
 from tests.orchestrator.execution.standin import ENTRY, NUM_STEPS, starts
 
 REPOSITORY = Path(__file__).parents[3]
@@ -46,6 +47,27 @@ def test_wrong_input_is_recorded_and_not_tried_again_in_the_same_launch(tmp_path
     assert read_status(tmp_path).reason == "column 'text' is missing"
     with pytest.raises(DataError):  # the user may have mended it: a new launch tries
         run_payload(payload(tmp_path, "wrong", "002"), rank=0)
+
+
+def test_a_stopped_training_is_killed_and_one_not_begun_stays_pending(tmp_path: Path) -> None:
+    with pytest.raises(TrainingStoppedError, match="before it began"):
+        run_payload(payload(tmp_path, "slow"), rank=0, should_stop=lambda: True)
+    assert read_status(tmp_path).state is TrialState.PENDING
+    asked = iter([False, False, True])
+    with pytest.raises(TrainingStoppedError):
+        run_payload(payload(tmp_path, "slow"), rank=0, should_stop=lambda: next(asked))
+    status = read_status(tmp_path)
+    assert (status.state, status.reason) == (TrialState.KILLED, "stopped at step 1")
+
+
+def test_a_worker_that_was_stopped_is_no_failure_to_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "redirect_output", lambda log: None)
+    stop_file = tmp_path / "stop"
+    stop_file.touch()
+    train_in_worker({**payload(tmp_path, "slow"), "stop_file": str(stop_file)})
+    assert starts(tmp_path) == []
 
 
 def test_the_default_entry_is_the_library_entry() -> None:

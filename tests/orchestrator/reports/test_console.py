@@ -4,11 +4,17 @@ from rich.console import Console
 
 from orchestrator.reports.collect import collect
 from orchestrator.reports.console import console_table
-from tests.orchestrator.reports.synthetic_sweep import Trial, demo_trials, write_sweep, write_trial
+from tests.orchestrator.reports.synthetic_sweep import (
+    Trial,
+    demo_trials,
+    make_config,
+    write_sweep,
+    write_trial,
+)
 
 
-def printed(sweep: Path) -> str:
-    console = Console(width=120, record=True, quiet=False, file=(sweep / "out.txt").open("w"))
+def printed(sweep: Path, width: int = 120) -> str:
+    console = Console(width=width, record=True, quiet=False, file=(sweep / "out.txt").open("w"))
     console.print(console_table(collect(sweep)))
     return console.export_text()
 
@@ -22,6 +28,23 @@ def test_the_table_fits_120_columns_uncut(tmp_path: Path) -> None:
     assert "\u2026" not in text
     assert "apt w/o_AT 60%" in text
     assert "1 of 15 trials have no result" in text
+
+
+def test_runs_that_differ_in_many_settings_leave_the_columns_their_room(tmp_path: Path) -> None:
+    trials = [Trial("ft"), Trial("apt", 0.6, 1), Trial("apt", 0.6, 2), Trial("lora")]
+    for trial, start in zip(trials, ("10%", "10%", "25 steps", "10%"), strict=True):
+        changes = {"pruning__start": start, "training__learning_rate": len(start) * 1e-4}
+        write_trial(tmp_path, trial, config=make_config(trial, **changes))
+    text = printed(tmp_path, width=100)
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert max(map(len, lines)) <= 100
+    assert "\u2026" not in text
+    assert [line.split()[:3] for line in lines if line.strip().startswith("apt")] == [
+        ["apt", "60%", "[A]"],
+        ["apt", "60%", "[B]"],
+    ]
+    assert any(line.startswith("[A]: start=10%, learning_rate=0.0003") for line in lines)
+    assert any(line.startswith("[B]: start=25 steps, learning_rate=0.0008") for line in lines)
 
 
 def test_each_dataset_has_a_section(tmp_path: Path) -> None:
