@@ -103,8 +103,8 @@ def best_threshold(
     """The null threshold that suits a set best, found on its own answers: for reports only.
 
     An answer stands where its margin (null score minus span score) is at most the threshold. As in
-    the script, questions are admitted in the order of their margins; deviation: questions of equal
-    margin are admitted together, because no threshold parts them, and where no answer at all is best
+    the script, questions are admitted in the order of their margins. Deviations: questions of equal
+    margin are admitted together, because no threshold parts them; where no answer at all is best,
     the threshold lies below the least margin instead of at 0.
 
     Args:
