@@ -105,7 +105,7 @@ def _config(settings: GenerationSettings, tokens: TokenIds, start: Any, shortest
         options["length_penalty"] = settings.length_penalty
     if settings.no_repeat_ngram_size:
         options["no_repeat_ngram_size"] = settings.no_repeat_ngram_size
-    if shortest:
+    if shortest and tokens.eos is not None:  # without an end every text has full length
         options["min_new_tokens"] = shortest
     return GenerationConfig(
         max_new_tokens=settings.max_new_tokens,

@@ -71,10 +71,10 @@ def test_the_metric_counts_rows_and_the_loss_is_weighted_by_them() -> None:
         (batch_of([1, 2, 0], [2, 3, 1], 0.5), 3),
         (batch_of([2], [0], 2.5), 1),
     )
-    # Rows 0 to 3 are predicted 2 0 1 2. Matthews: 4 x 3 hits - (1 + 2 + 1) = 8 over sqrt(10 x 10).
+    # Rows 0 to 3 are predicted 2 0 1 2. Matthews: 4 x 3 hits - (1 + 2 + 2) = 7, over 10.
     assert values == {
         "eval/accuracy": 0.75,
-        "eval/matthews": pytest.approx(8 / 10),
+        "eval/matthews": pytest.approx(0.7),
         "eval/metric": 0.75,
         "eval/loss": 1.0,
     }
