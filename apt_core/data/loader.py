@@ -133,8 +133,9 @@ class DatasetLoader:
             split: The evaluation split; None: the same.
 
         Yields:
-            A batch with its row numbers, and how many rows count. Every worker gets equally many batches, because a
-            forward pass may need all of them: a worker that runs out repeats a row, and says 0.
+            A batch with its row numbers, and how many rows count. Every worker gets equally many
+            batches, because a forward pass may need all of them: a worker that runs out repeats a
+            row, and says 0.
         """
         assert split in {None, self.eval_split}
         by_length = sorted(range(self.num_eval_rows), key=self._eval.length_of)

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -41,8 +40,9 @@ def f1(predictions: Classes, labels: Classes) -> float:
 def matthews(predictions: Classes, labels: Classes) -> float:
     """Matthews correlation of any number of classes, in [-1, 1].
 
-    (c n - sum_k p_k t_k) / sqrt((n^2 - sum_k p_k^2)(n^2 - sum_k t_k^2)) with c hits among n examples,
-    p_k predictions and t_k labels of class k. 0.0 where all predictions or all labels are one class.
+    (c n - sum_k p_k t_k) / sqrt((n^2 - sum_k p_k^2)(n^2 - sum_k t_k^2)) with c hits among n
+    examples, p_k predictions and t_k labels of class k. 0.0 where all predictions or all labels are
+    one class.
 
     Args:
         predictions: predicted class per example.
@@ -118,7 +118,8 @@ def _average_ranks(values: Tensor) -> Tensor:
     """Ranks from 1, ties sharing the mean of the ranks that they take up."""
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()
-    return cast(Tensor, (last - (counts - 1) / 2)[inverse])
+    ranks: Tensor = last - (counts - 1) / 2
+    return ranks[inverse]
 
 
 METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = {

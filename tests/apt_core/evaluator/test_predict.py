@@ -109,8 +109,8 @@ def test_losses_and_hits_are_those_of_each_row_alone(make, collate, causal) -> N
     model, (batch, targets) = make(1), random_batch(collate, 1)
     # Make the first row's expected tokens the likeliest ones, so that there are hits to count.
     predictor = GenerativePredictor(TOKENIZER, GenerationSettings(5), causal=causal)
-    prompt = prompts_of([3], 1)
-    _, (greedy,) = asked(predictor, model, collate(prompt, [torch.tensor([7])]))
+    first = collate(prompts_of([3], 1), [torch.tensor([7])])
+    _, (greedy,) = asked(predictor, model, first)
     targets[0] = torch.tensor(TOKENIZER.convert_tokens_to_ids(greedy.text.split()))
     batch = collate(prompts_of([3, 8, 1], 1), targets)
     outputs, values = asked(predictor, model, batch)
@@ -149,12 +149,13 @@ def test_texts_have_no_special_tokens_and_nothing_is_printed(
 
 def test_several_workers_generate_in_step(monkeypatch) -> None:
     seen = []
+
+    def generate(*_, in_step):
+        seen.append(in_step)
+        return torch.tensor([[5]] * 3)
+
     monkeypatch.setattr(predict, "world_size", lambda: 2)
-    monkeypatch.setattr(
-        predict,
-        "generate",
-        lambda *_, in_step: seen.append(in_step) or torch.tensor([[5]] * 3),
-    )
+    monkeypatch.setattr(predict, "generate", generate)
     predictor = GenerativePredictor(TOKENIZER, GenerationSettings(8), causal=True)
     _, values = asked(predictor, tiny_llama(), random_batch(causal_batch, 0)[0])
     assert seen == [True]

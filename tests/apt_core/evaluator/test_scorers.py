@@ -47,8 +47,16 @@ def test_of_equal_label_words_the_first_counts() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("3.8", 3.8), (" 4 ", 4.0), ("-1e1", -10.0), ("four", 0.0), ("", 0.0), ("nan", 0.0)]
-    + [("inf", 0.0), ("3.8 4", 0.0)],
+    [
+        ("3.8", 3.8),
+        (" 4 ", 4.0),
+        ("-1e1", -10.0),
+        ("four", 0.0),
+        ("", 0.0),
+        ("nan", 0.0),
+        ("inf", 0.0),
+        ("3.8 4", 0.0),
+    ],
 )
 def test_a_score_is_the_number_that_was_written(text: str, expected: float) -> None:
     assert read_score(wrote(text)) == expected

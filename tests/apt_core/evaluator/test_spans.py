@@ -19,7 +19,7 @@ def word_span(index: int) -> tuple[int, int]:
 
 
 def random_split(seed: int):
-    """Questions of one to three windows: a special token, question tokens, context tokens, an end."""
+    """Questions of one to three windows: special, question, context and end tokens."""
     draw, values = random.Random(seed), np.random.default_rng(seed)
     rows, spans, logits = [], [], []
     num_rows = draw.randint(1, 3)
@@ -67,7 +67,7 @@ def one_window(start: list[float], end: list[float], **options: int) -> SpanAnsw
 
 
 def test_question_tokens_and_backward_spans_are_no_answers() -> None:
-    # The question (1) has the best start, word2 (4) the next; word0 (2) has the best end, before it.
+    # The question (1) has the best start, word2 (4) the next; word0 (2), before it, ends best.
     answer = one_window([0.0, 9.0, 1.0, 0.0, 5.0, 0.0], [1.0, 9.0, 6.0, 0.0, 0.5, 0.0])
     assert answer.text == "word0"  # 1 + 6 beats word2..word2 at 5 + 0.5
     assert answer.null_margin == 1.0 - 7.0

@@ -16,13 +16,13 @@ from apt_core.evaluator.squad import (
 from tests.reference.squad_rules import scores
 
 CASES = 3000
-PIECES = ("a", "an", "the", "The", "A", "cat", "Cats", "1990s", "U.S.", "-", "'", ",", "(", "  ")
-PIECES += ("_", "caf\u00e9", "\u2013", "\n", "", "$3", "theory", "a-b", "\u00e9a")
+WORDS = ("a", "an", "the", "The", "A", "cat", "Cats", "1990s", "U.S.", "-", "'", ",", "(", "  ")
+SIGNS = ("_", "\u00e9t\u00e9", "\u2013", "\n", "", "$3", "theory", "a-b", "\u00e9a")
 
 
 def random_text(draw: random.Random) -> str:
     count = draw.choice([0, 1, 2, 3, 6])
-    return "".join(draw.choice(PIECES) + draw.choice([" ", "", " "]) for _ in range(count))
+    return "".join(draw.choice(WORDS + SIGNS) + draw.choice([" ", "", " "]) for _ in range(count))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def random_text(draw: random.Random) -> str:
         ("theory", "theory"),
         ("the", ""),
         ("The The", ""),
-        ("caf\u00e9 \u2013 a", "caf\u00e9 \u2013"),
+        ("\u00e9t\u00e9 \u2013 a", "\u00e9t\u00e9 \u2013"),
     ],
 )
 def test_answers_are_normalised_by_hand(text: str, normal: str) -> None:
@@ -81,7 +81,7 @@ def test_random_texts_score_as_by_the_published_rules() -> None:
         golds.append(gold)
         expected.append((exact, shared))
     assert 0.2 < sum(e for e, _ in expected) / CASES < 0.9
-    assert 0.05 < sum(0 < f < 1 for _, f in expected) / CASES
+    assert sum(0 < f < 1 for _, f in expected) > 0.05 * CASES
     means = squad_metrics(answers, golds)
     assert means["exact_match"] == pytest.approx(sum(e for e, _ in expected) / CASES)
     assert means["f1"] == pytest.approx(sum(f for _, f in expected) / CASES)
