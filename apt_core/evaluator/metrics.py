@@ -111,7 +111,8 @@ def _is_constant(values: Tensor) -> bool:
 def _unit_deviation(values: Tensor) -> Tensor:
     deviation = values - values.mean()
     deviation = deviation / deviation.abs().max()  # squares of tiny or huge deviations stay finite
-    return deviation / deviation.norm()
+    length = float(torch.linalg.vector_norm(deviation))
+    return deviation / length
 
 
 def _average_ranks(values: Tensor) -> Tensor:
