@@ -49,6 +49,11 @@ class InferencePoint:
     dense_latency_ms: float
     """The unpruned model, measured in the same process, interleaved with the pruned one."""
 
+    generated_tokens_per_s: float | None = None
+    """New tokens of all rows per second, with the key/value cache; generative heads only."""
+    dense_generated_tokens_per_s: float | None = None
+    """The same of the unpruned model, on the same prompts in turns."""
+
     @property
     def speedup(self) -> float:
         """Dense latency over this model's latency, measured side by side."""

@@ -21,6 +21,8 @@ FORMULA_FILES = (
     "apt_core/distiller/layer_map.py",
     "apt_core/distiller/losses.py",
     "apt_core/evaluator/metrics.py",
+    "apt_core/evaluator/squad.py",
+    "apt_core/evaluator/time_to_accuracy.py",
     "apt_core/pruner/schedule.py",
     "apt_core/pruner/search.py",
     "apt_core/salience/scores.py",

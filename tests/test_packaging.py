@@ -22,6 +22,8 @@ DISTRIBUTIONS = {"markupsafe": "jinja2", "pydantic_core": "pydantic", "yaml": "p
 """Import name -> the distribution that brings it, where the two differ."""
 OPTIONAL = {"sklearn", "scipy"}
 """Never imported by the packages: tests only."""
+LATE_EXTRAS = {"eval"}
+"""Extras whose libraries are imported inside functions, after a check that they are there."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,25 @@ def test_every_imported_library_is_a_declared_dependency(project: Mapping[str, A
     assert foreign & OPTIONAL == set()
     assert {
         canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in foreign
-    } - declared == set()
+    } - declared == late_libraries(project)
+
+
+def late_libraries(project: Mapping[str, Any]) -> set[str]:
+    lines = (line for extra in LATE_EXTRAS for line in project["optional-dependencies"][extra])
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+def test_libraries_of_an_extra_are_imported_inside_functions_only(
+    project: Mapping[str, Any],
+) -> None:
+    at_once = {
+        canonicalize_name(name.split(".")[0])
+        for path in modules()
+        for node in ast.parse((ROOT / path).read_text()).body
+        for name in imported_names(node)
+    }
+    assert "torch" in at_once
+    assert at_once & late_libraries(project) == set()
 
 
 def imported_names(node: ast.AST) -> list[str]:

@@ -43,6 +43,47 @@ class MetricNames(Section):
     """Metric for instruction following."""
 
 
+class GenerationConfig(Section):
+    """How models with a generative head write when they are evaluated; never sampled."""
+
+    num_beams: PositiveCount = 1
+    """Beams of the search; 1: greedy."""
+    max_new_tokens: PositiveCount | None = None
+    """Tokens written at most; null: `data.max_target_length`."""
+    length_penalty: float = 1.0
+    """Exponent of the length by which a beam's score is divided: higher means longer texts. For
+    several beams only."""
+    no_repeat_ngram_size: Count = 0
+    """No sequence of so many tokens is written twice; 0: no such rule."""
+    always: bool = False
+    """Whether text is written and scored too where the main metric does not need it."""
+
+
+def _lm_eval_tasks() -> dict[str, int]:
+    return {"arc_challenge": 25, "hellaswag": 10, "mmlu": 5, "truthfulqa_mc2": 0}
+
+
+class LmEvalConfig(Section):
+    """The benchmarks of EleutherAI's lm-eval harness; they need the extra `eval`."""
+
+    tasks: dict[str, Count] = Field(default_factory=_lm_eval_tasks, min_length=1)
+    """Task of the harness -> solved examples in the prompt."""
+    data_dir: Text | None = None
+    """Folder with `<dataset>/<split>.parquet` for the four default tasks; may contain ${ENV}; null:
+    the harness fetches its datasets from the hub."""
+    limit: PositiveCount | None = None
+    """Items per task at most (of MMLU: per subject); null: all."""
+    batch_size: PositiveCount = 8
+    """Sequences per forward pass; changes speed and memory."""
+
+    @property
+    def data_path(self) -> Path | None:
+        """`data_dir` with ${ENV} and ~ replaced."""
+        if self.data_dir is None:
+            return None
+        return expand_path(self.data_dir, "evaluation.lm_eval.data_dir")
+
+
 class EvaluationConfig(Section):
     """How quality and efficiency are measured."""
 
@@ -53,6 +94,15 @@ class EvaluationConfig(Section):
     batch_size: PositiveCount = 64
     """Examples per batch in evaluations during training; changes speed and memory, not the
     metric."""
+    generation: GenerationConfig = GenerationConfig()
+    """How text is generated."""
+    null_score_threshold: float = 0.0
+    """A question counts as unanswerable where the score of "no answer" exceeds the best span's by
+    more than this; ignored where all questions have answers."""
+    max_answer_length: PositiveCount = 30
+    """Tokens of an answer span at most."""
+    lm_eval: LmEvalConfig = LmEvalConfig()
+    """Benchmarks of the lm-eval harness."""
     latency_repeats: PositiveCount = 10
     """Timed batches per batch size; the median is reported."""
     latency_warmup: Count = 3

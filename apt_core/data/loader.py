@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from apt_core.data.references import References
 from apt_core.data.tasks import TaskSpec
 from apt_core.data.token_cache import TokenizedSplit, load_tokenized
 from apt_core.errors import ConfigError
@@ -71,6 +72,7 @@ class DatasetLoader:
             load_tokenized(task, split, tokenizer, max_length=max_length, cache_dir=cache_dir)
             for split in (task.train_split, task.eval_split)
         )
+        self.eval_split = task.eval_split
         self._train_indices = _subset(self._train.num_rows, train_rows)
         self.num_train_rows = len(self._train_indices)
         self.num_eval_rows = min(self._eval.num_rows, eval_rows or self._eval.num_rows)
@@ -119,18 +121,29 @@ class DatasetLoader:
                 ]
                 step += 1
 
-    def eval_batches(self) -> Iterator[tuple[Batch, int]]:
+    def references(self, split: str | None = None) -> References:
+        """What predictions of the evaluation split are compared with, by row."""
+        assert split in {None, self.eval_split}
+        return References(tuple(self._eval.labels[: self.num_eval_rows].tolist()))
+
+    def eval_batches(self, split: str | None = None) -> Iterator[tuple[Batch, int]]:
         """This worker's part of the evaluation split; all parts together hold every row once.
 
+        Args:
+            split: The evaluation split; None: the same.
+
         Yields:
-            A batch and its number of rows. Every worker gets equally many batches, because a
-            forward pass may need all of them: a worker that runs out repeats a row, and says 0.
+            A batch with its row numbers, and how many rows count. Every worker gets equally many
+            batches, because a forward pass may need all of them: a worker that runs out repeats a
+            row, and says 0.
         """
+        assert split in {None, self.eval_split}
         by_length = sorted(range(self.num_eval_rows), key=self._eval.length_of)
         rows = by_length[self._eval_slice(self.rank)]
         for start in range(0, self._max_eval_share(), self.eval_batch_size):
             chunk = rows[start : start + self.eval_batch_size]
-            yield self._collate(self._eval, chunk or range(1)), len(chunk)
+            batch = self._collate(self._eval, chunk or range(1))
+            yield {**batch, "row": torch.tensor(chunk or [0])}, len(chunk)
 
     def sample_batches(self, batch_size: int, count: int = 4) -> list[Batch]:
         """The first full batches of the evaluation split as it lies there, for timing.

@@ -17,6 +17,8 @@ from apt_core.config.plan import TrainingPlan
 from apt_core.data.loader import DatasetLoader
 from apt_core.data.tasks import TaskSpec
 from apt_core.evaluator.evaluator import Evaluator
+from apt_core.evaluator.predict import make_predictor
+from apt_core.evaluator.scorers import make_scorer
 from apt_core.models.loading import LoadedModel, load_model
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT
@@ -169,7 +171,7 @@ def build_reporter(
     evaluation = config.evaluation
     batch_sizes = evaluation.inference_batch_size if evaluation.measure_efficiency else ()
     return Reporter(
-        Evaluator(partial(_eval_batches_on, loader, device), config.metric_name),
+        build_evaluator(config, loader, tokenizer, device),
         facts=facts,
         hf_config=loaded.config,
         head_kind=loaded.model_map.head_kind,
@@ -186,10 +188,31 @@ def build_reporter(
     )
 
 
+def build_evaluator(
+    config: ExperimentConfig, loader: DatasetLoader, tokenizer: Any, device: torch.device
+) -> Evaluator:
+    """Who asks the student and scores its answers."""
+    head_kind, spec = "sequence_classification", config.data.spec
+    evaluation = config.evaluation
+    return Evaluator(
+        batches=partial(_eval_batches_on, loader, device),
+        references=loader.references,
+        predictor=make_predictor(head_kind, tokenizer=tokenizer),
+        scorer=make_scorer(
+            spec.task,
+            head_kind,
+            label_words=spec.labels,
+            max_answer_length=evaluation.max_answer_length,
+            null_threshold=evaluation.null_score_threshold,
+        ),
+        metric_name=config.metric_name,
+    )
+
+
 def _eval_batches_on(
-    loader: DatasetLoader, device: torch.device
+    loader: DatasetLoader, device: torch.device, split: str | None
 ) -> Iterator[tuple[Mapping[str, Tensor], int]]:
-    for batch, num_rows in loader.eval_batches():
+    for batch, num_rows in loader.eval_batches(split):
         yield to_device(batch, device), num_rows
 
 

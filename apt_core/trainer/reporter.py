@@ -4,15 +4,23 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from apt_core.evaluator.efficiency import macs_per_sample, measure_inference, merged_copy
+from apt_core.evaluator.efficiency import (
+    forward_inputs,
+    macs_per_sample,
+    measure_generation,
+    measure_inference,
+    merged_copy,
+    prompt_inputs,
+)
 from apt_core.evaluator.evaluator import Evaluator
+from apt_core.evaluator.generation import TokenIds
 from apt_core.models.export import export_model
 from apt_core.models.loading import build_model
 from apt_core.models.spec import HeadKind
@@ -52,6 +60,8 @@ class InferenceSettings:
     repeats: int
     dtype: torch.dtype = torch.float32
     """Both models are timed in it."""
+    generates: bool = False
+    """Whether the head writes, so that its speed of writing is measured too."""
 
 
 class Reporter:
@@ -136,14 +146,25 @@ class Reporter:
             dense = build_model(self.hf_config, self.head_kind).model.to(device, dtype).eval()
         pruned = model.to(dtype)
         return tuple(
-            measure_inference(
-                pruned,
-                dense,
-                [_without_labels(b, device) for b in self.sample_batches(batch_size)],
-                warmup=self.inference.warmup,
-                repeats=self.inference.repeats,
-            )
+            self._measure_at(pruned, dense, _on(device, self.sample_batches(batch_size)))
             for batch_size in self.inference.batch_sizes
+        )
+
+    def _measure_at(
+        self, model: nn.Module, dense: nn.Module, batches: Sequence[Mapping[str, Tensor]]
+    ) -> InferencePoint:
+        times = {"warmup": self.inference.warmup, "repeats": self.inference.repeats}
+        inputs = [forward_inputs(model, batch) for batch in batches]
+        point = measure_inference(model, dense, inputs, **times)
+        if not self.inference.generates:
+            return point
+        tokens = TokenIds.of(self.tokenizer)
+        prompts = [prompt_inputs(model, batch, tokens) for batch in batches]
+        speed = measure_generation(model, dense, prompts, tokens=tokens, **times)
+        return replace(
+            point,
+            generated_tokens_per_s=speed.tokens_per_s,
+            dense_generated_tokens_per_s=speed.dense_tokens_per_s,
         )
 
     def _report(
@@ -186,8 +207,8 @@ class Reporter:
         )
 
 
-def _without_labels(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: t.to(device) for name, t in batch.items() if name != "labels"}
+def _on(device: torch.device, batches: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+    return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in batches]
 
 
 def _warnings(facts: RunFacts, state: TrainerState, points: Sequence[InferencePoint]) -> list[str]:

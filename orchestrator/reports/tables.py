@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from apt_core.evaluator.metrics import accuracy_target, time_to_accuracy
+from apt_core.evaluator.time_to_accuracy import accuracy_target, time_to_accuracy
 from apt_core.report import InferencePoint, RunReport
 from orchestrator.reports.records import (
     CellKey,

@@ -55,6 +55,23 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     assert RunReport.load(path) == REPORT
 
 
+def test_a_report_from_before_generation_was_measured_is_read() -> None:
+    data = REPORT.to_json()
+    old = [
+        {name: value for name, value in point.items() if "generated" not in name}
+        for point in data["efficiency"]["inference"]
+    ]
+    assert len(old[0]) < len(data["efficiency"]["inference"][0])
+    data["efficiency"]["inference"] = old
+    assert RunReport.from_json(data) == REPORT
+
+
+def test_the_speed_of_generation_survives_json() -> None:
+    point = replace(POINT, generated_tokens_per_s=50.0, dense_generated_tokens_per_s=20.0)
+    report = replace(REPORT, efficiency=replace(REPORT.efficiency, inference=(point,)))
+    assert RunReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
 def test_a_report_without_optional_parts_survives_too() -> None:
     bare = replace(
         REPORT, efficiency=Efficiency(1, 2, 3, 4, 0.25), history=(), surgeries=(), warnings=()

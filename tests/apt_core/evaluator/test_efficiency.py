@@ -6,9 +6,26 @@ from torch import Tensor, nn
 
 from apt_core.adapters.linear import APTLinear
 from apt_core.evaluator import efficiency
-from apt_core.evaluator.efficiency import macs_per_sample, measure_inference, merged_copy
+from apt_core.evaluator.efficiency import (
+    forward_inputs,
+    macs_per_sample,
+    measure_generation,
+    measure_inference,
+    merged_copy,
+    prompt_inputs,
+)
+from apt_core.evaluator.generation import TokenIds
 from tests.reference.structures import roberta_base
 from tests.tiny import tiny_batch, tiny_model
+from tests.tiny_generative import (
+    EOS,
+    PAD,
+    causal_batch,
+    prompts_of,
+    seq2seq_batch,
+    tiny_llama,
+    tiny_t5,
+)
 
 
 def test_roberta_base_at_128_tokens_is_counted_by_hand() -> None:
@@ -109,3 +126,69 @@ def test_the_peak_is_the_models_own(monkeypatch: pytest.MonkeyPatch) -> None:
     mib = 256 * 1024 * 4 / 1024**3
     assert point.peak_memory_gib == pytest.approx(0.5 + mib)
     assert len(dense.seen) == 1
+
+
+TOKENS = TokenIds(pad=PAD, eos=EOS)
+GENERATIVE = [(tiny_t5, seq2seq_batch), (tiny_llama, causal_batch)]
+
+
+def generative_batch(collate):
+    return collate(prompts_of([3, 5]), prompts_of([4, 2], seed=1))
+
+
+@pytest.mark.parametrize(("make", "collate"), GENERATIVE)
+def test_a_generative_model_is_timed_forward_and_writing(make, collate) -> None:
+    model, dense, batch = make(), make(1), generative_batch(collate)
+    inputs = forward_inputs(model, batch)
+    assert inputs.keys() & {"labels", "row"} == set()
+    point = measure_inference(model, dense, [inputs], warmup=0, repeats=1)
+    assert point.latency_ms > 0
+    prompts = prompt_inputs(model, batch, TOKENS)
+    assert prompts.keys() == {"input_ids", "attention_mask"}
+    assert prompts["input_ids"].shape == (2, 5)
+    speed = measure_generation(
+        model, dense, [prompts], tokens=TOKENS, warmup=0, repeats=1, num_new_tokens=4
+    )
+    assert speed.tokens_per_s > 0
+    assert speed.dense_tokens_per_s > 0
+
+
+def test_the_decoder_starts_from_the_expected_text() -> None:
+    batch = generative_batch(seq2seq_batch)
+    begun = forward_inputs(tiny_t5(), batch)["decoder_input_ids"]
+    assert begun[:, 0].tolist() == [PAD, PAD]
+    assert begun[0, 1:].tolist() == batch["labels"][0, :-1].tolist()
+    assert begun[1].tolist() == [PAD, *batch["labels"][1, :2].tolist(), PAD]
+
+
+def test_an_encoder_gets_no_expected_values_and_no_bookkeeping() -> None:
+    loaded, _ = tiny_model()
+    batch = tiny_batch()
+    more = {"row": batch["labels"], "start_positions": batch["labels"]}
+    inputs = forward_inputs(loaded.model, batch | more)
+    assert inputs.keys() == {"input_ids", "attention_mask"}
+
+
+def test_the_speed_of_writing_is_all_new_tokens_over_the_median(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, written = [0.0], []
+    seconds = iter([90.0, 90.0, 1.0, 10.0, 4.0, 40.0, 2.0, 20.0])
+
+    def write(model, prompt, settings, tokens, *, min_new_tokens):
+        clock[0] += next(seconds)
+        written.append((model, prompt["input_ids"]))
+        assert settings.max_new_tokens == min_new_tokens == 32
+        assert settings.num_beams == 1
+        assert tokens is TOKENS
+        assert not torch.is_grad_enabled()
+
+    monkeypatch.setattr(efficiency, "generate", write)
+    monkeypatch.setattr(efficiency.time, "perf_counter", lambda: clock[0])
+    prompts = [{"input_ids": torch.full((4, 3), i)} for i in range(2)]
+    model, dense = nn.Identity(), nn.Identity()
+    speed = measure_generation(model, dense, prompts, tokens=TOKENS, warmup=1, repeats=3)
+    assert speed.tokens_per_s == 4 * 32 / 2.0
+    assert speed.dense_tokens_per_s == 4 * 32 / 20.0
+    assert [m is model for m, _ in written] == [True, False] * 4
+    assert [int(ids[0, 0]) for _, ids in written] == [0, 0, 0, 0, 1, 1, 0, 0]

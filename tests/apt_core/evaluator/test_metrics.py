@@ -1,23 +1,24 @@
-"""Accuracy and time-to-accuracy by hand."""
+"""Metrics by hand, and against scikit-learn and scipy on random and degenerate cases."""
+
+import math
+import random
 
 import pytest
+import scipy.stats
+import sklearn.metrics
 import torch
 
 from apt_core.evaluator.metrics import (
     METRICS,
-    TimeToAccuracy,
     accuracy,
-    accuracy_target,
-    time_to_accuracy,
+    f1,
+    matthews,
+    pearson,
+    pearson_spearman,
+    spearman,
 )
-from apt_core.report import EvalPoint
 
-HISTORY = (
-    EvalPoint(step=100, train_time_s=10.0, eval_time_s=1.0, metric=0.70, sparsity=0.0),
-    EvalPoint(step=200, train_time_s=20.0, eval_time_s=2.0, metric=0.91, sparsity=0.0),
-    EvalPoint(step=300, train_time_s=30.0, eval_time_s=3.0, metric=0.89, sparsity=0.5994),
-    EvalPoint(step=400, train_time_s=40.0, eval_time_s=4.0, metric=0.92, sparsity=0.6001),
-)
+CASES = 1000
 
 
 def test_accuracy_is_the_fraction_of_hits() -> None:
@@ -36,41 +37,76 @@ def test_accuracy_of_nothing_is_refused() -> None:
         accuracy(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long))
 
 
-def test_the_target_is_a_fraction_of_the_best_baseline_evaluation() -> None:
-    assert accuracy_target(HISTORY) == pytest.approx(0.97 * 0.92)
-    assert accuracy_target(HISTORY, 0.5) == pytest.approx(0.46)
-    assert accuracy_target(()) is None
+def random_classes(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Few examples and classes, so that one-class cases are frequent; -1 is no class."""
+    draw = random.Random(seed)
+    size, classes = draw.randint(1, 30), draw.randint(1, 5)
+    predictions = [draw.randint(-1, classes - 1) for _ in range(size)]
+    labels = [p if draw.random() < 0.4 else draw.randrange(classes) for p in predictions]
+    return torch.tensor(predictions), torch.tensor([max(label, 0) for label in labels])
 
 
-def test_the_first_good_evaluation_counts_with_and_without_evaluation_time() -> None:
-    assert time_to_accuracy(HISTORY, 0.9) == TimeToAccuracy(
-        step=200, metric=0.91, train_time_s=20.0, total_time_s=22.0
+@pytest.mark.filterwarnings("ignore")
+def test_metrics_of_classes_equal_scikit_learns() -> None:
+    degenerate = 0
+    for seed in range(CASES):
+        predictions, labels = random_classes(seed)
+        known, given = labels.tolist(), predictions.tolist()
+        assert accuracy(predictions, labels) == sklearn.metrics.accuracy_score(known, given)
+        expected = sklearn.metrics.f1_score(
+            [y == 1 for y in known], [p == 1 for p in given], zero_division=0.0
+        )
+        assert f1(predictions, labels) == pytest.approx(expected, abs=1e-15)
+        expected = sklearn.metrics.matthews_corrcoef(known, given)
+        assert matthews(predictions, labels) == pytest.approx(expected, abs=1e-12)
+        degenerate += len(set(known)) == 1
+    assert degenerate > 50
+
+
+def random_scores(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half of the cases on a grid, where ties abound; magnitudes differ by many powers of ten."""
+    draw = random.Random(seed)
+    size = draw.randint(2, 40)
+    scale = 10.0 ** draw.randint(-6, 6)
+    steps = draw.choice([2, 5, 0])
+    one, other = (
+        [draw.randint(0, steps) if steps else draw.gauss(0, 1) for _ in range(size)] for _ in "ab"
     )
+    other = [x + draw.choice([0.0, 0.5]) * y for x, y in zip(other, one, strict=True)]
+    return torch.tensor(one).double() * scale, torch.tensor(other).double()
 
 
-def test_evaluations_before_the_model_is_sparse_do_not_count() -> None:
-    found = time_to_accuracy(HISTORY, 0.9, sparsity_target=0.6)
-    assert found is not None
-    assert found.step == 400
+@pytest.mark.filterwarnings("ignore")
+def test_metrics_of_scores_equal_scipys_and_are_zero_for_constants() -> None:
+    constant = 0
+    for seed in range(CASES):
+        predictions, labels = random_scores(seed)
+        both = []
+        for ours, theirs in (
+            (pearson, scipy.stats.pearsonr),
+            (spearman, scipy.stats.spearmanr),
+        ):
+            expected = float(theirs(predictions.numpy(), labels.numpy())[0])
+            if min(len(set(predictions.tolist())), len(set(labels.tolist()))) == 1:
+                constant += 1
+                assert math.isnan(expected)
+                expected = 0.0
+            assert ours(predictions, labels) == pytest.approx(expected, abs=1e-10)
+            both.append(expected)
+        mean = sum(both) / 2
+        assert pearson_spearman(predictions, labels) == pytest.approx(mean, abs=1e-10)
+    assert constant > 10
 
 
-def test_sparsity_may_miss_its_target_by_the_tolerance() -> None:
-    default = time_to_accuracy(HISTORY, 0.8, sparsity_target=0.6)
-    strict = time_to_accuracy(HISTORY, 0.8, sparsity_target=0.6, tolerance=0.0)
-    assert default is not None
-    assert strict is not None
-    assert (default.step, strict.step) == (300, 400)
+def test_correlations_stay_in_range_for_extreme_scores() -> None:
+    scores = torch.tensor([1e-300, 2e-300, 3e-300], dtype=torch.float64)
+    assert pearson(scores, scores * 1e300 * 1e300) == pytest.approx(1.0)
+    assert pearson(scores, -scores) == pytest.approx(-1.0)
+    assert pearson(scores, -scores) >= -1.0
 
 
-def test_the_metric_is_rounded_to_three_decimals() -> None:
-    def point(metric: float) -> EvalPoint:
-        return EvalPoint(1, 1.0, 0.0, metric, 0.0)
-
-    assert time_to_accuracy([point(0.8996)], 0.9) is not None
-    assert time_to_accuracy([point(0.8994)], 0.9) is None
-
-
-def test_a_training_that_never_gets_there_has_no_time() -> None:
-    assert time_to_accuracy(HISTORY, 0.95) is None
-    assert time_to_accuracy((), 0.5) is None
-    assert time_to_accuracy(HISTORY, 0.9, sparsity_target=0.9) is None
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_no_metric_has_a_value_without_examples(name: str) -> None:
+    nothing = torch.empty(0) if "ear" in name else torch.empty(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="no examples"):
+        METRICS[name](nothing, nothing)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from apt_core.evaluator.efficiency import GenerationSpeed
 from apt_core.report import InferencePoint, RunReport
 from apt_core.trainer import reporter
 from apt_core.trainer.build import build_trainer
@@ -80,6 +81,23 @@ def test_a_pruned_model_that_is_not_faster_is_a_warning(trainer, monkeypatch, la
         assert not dense.training
         assert all("labels" not in batch for batch in batches)
         assert (warmup, repeats) == (2, 3)
+
+
+def test_a_head_that_writes_is_timed_writing_too(trainer, monkeypatch):
+    point = InferencePoint(4, 1.0, 1.0, 0.0, 2.0)
+    monkeypatch.setattr(reporter, "measure_inference", lambda *_, **__: point)
+    monkeypatch.setattr(reporter, "prompt_inputs", lambda model, batch, tokens: batch["labels"])
+    written = []
+
+    def measure(model, dense, prompts, *, tokens, warmup, repeats):
+        written.append((len(prompts), tokens.pad, warmup, repeats))
+        return GenerationSpeed(30.0, 10.0)
+
+    monkeypatch.setattr(reporter, "measure_generation", measure)
+    trainer.evaluator.inference = InferenceSettings((4,), 2, 3, generates=True)
+    (found,) = trainer.train().efficiency.inference
+    assert (found.generated_tokens_per_s, found.dense_generated_tokens_per_s) == (30.0, 10.0)
+    assert written == [(4, trainer.evaluator.tokenizer.pad_token_id, 2, 3)]
 
 
 def test_measuring_does_not_move_the_random_stream(trainer):
