@@ -29,23 +29,32 @@ NUM_NEW_TOKENS = 32
 _EXPECTED = frozenset({"labels", "start_positions", "end_positions"})
 
 
-def macs_per_sample(structure: Structure, num_tokens: float) -> int:
-    """Multiply-accumulates of the layers for one sample of `num_tokens` tokens.
+def macs_per_sample(structure: Structure, num_tokens: float, target_tokens: float = 0.0) -> int:
+    """Multiply-accumulates of the layers for one sample.
 
-    Per head 4 S d d_h + 2 S^2 d_h, per neuron 2 S d (gated: 3 S d); embeddings and head excluded.
+    Attention whose queries come from S tokens and keys from T: per head 2 d d_h (S + T) + 2 S T d_h
+    (a group of query heads counts its queries once each, its key and value once), per neuron 2 S d
+    (gated: 3 S d). Embeddings and head are excluded, and so is what a causal mask leaves out.
 
     Args:
         structure: the model's shape.
-        num_tokens: S, the mean length of the evaluation set.
+        num_tokens: mean length of the evaluation set's inputs.
+        target_tokens: mean length of what a decoder beside an encoder writes.
 
     Returns:
         The count, rounded.
     """
+    tokens = {"source": num_tokens, "target": target_tokens}
     total = 0.0
     for s in structure.sub_blocks:
-        total += s.num_units * s.per_unit_per_dim * structure.hidden_size * num_tokens
-        if s.kind == "attention":
-            total += s.num_units * 2 * num_tokens**2 * s.unit_width
+        own, memory = tokens[s.stream], tokens[s.memory]
+        if s.kind == "ffn":
+            total += s.num_units * s.per_unit_per_dim * structure.hidden_size * own
+            continue
+        queries = 2 * s.unit_width  # channels of the query and output projections
+        keys = s.per_unit_per_dim - queries
+        total += s.num_units * structure.hidden_size * (queries * own + keys * memory)
+        total += s.num_units * 2 * own * memory * s.unit_width
     return round(total)
 
 

@@ -1,5 +1,7 @@
 """Small tools on `nn.Module` trees."""
 
+from typing import Any
+
 from torch import nn
 
 
@@ -15,3 +17,17 @@ def set_submodule(model: nn.Module, path: str, module: nn.Module) -> None:
     parent = model.get_submodule(parent_path)
     module.train(getattr(parent, name).training)
     setattr(parent, name, module)
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Recompute every layer in the backward pass instead of keeping its activations.
+
+    transformers then also lets gradients flow into the embeddings' output, which the reentrant kind
+    of checkpointing needs. Ours does not, and with frozen embeddings those gradients are waste and
+    would be counted as salience: checkpointing must not change a result.
+
+    Args:
+        model: a transformers model, changed in place.
+    """
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    model.disable_input_require_grads()

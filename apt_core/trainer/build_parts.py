@@ -20,6 +20,7 @@ from apt_core.evaluator.evaluator import Evaluator
 from apt_core.evaluator.predict import make_predictor
 from apt_core.evaluator.scorers import make_scorer
 from apt_core.models.loading import LoadedModel, load_model
+from apt_core.models.modules import checkpoint_activations
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT
 from apt_core.trainer import distributed
@@ -91,9 +92,7 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
     """Freeze and inject as the arm says; returns the structure with its ranks."""
     switches = config.switches
     if config.hardware.gradient_checkpointing:
-        # The other way of doing it needs inputs with gradients, which frozen embeddings lack.
-        enable: Any = loaded.model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        checkpoint_activations(loaded.model)
     if switches.train_all_weights:
         loaded.model.requires_grad_(True)
         return loaded.structure
