@@ -16,8 +16,8 @@ def at(path: str, subset: str | None = None) -> TaskSpec:
 def test_every_built_in_dataset_becomes_a_task(name: str) -> None:
     spec = DatasetSpec(**BUILTIN_DATASETS[name])
     task = TaskSpec.of(name, spec)
-    assert task.columns == (*spec.text_columns, "label")
-    assert (task.labels, task.num_labels) == (spec.labels, len(spec.labels))
+    assert task.columns == (*spec.text_columns, spec.target_column)
+    assert (task.labels, task.num_labels) == (spec.labels, spec.num_labels)
     assert (task.train_split, task.eval_split) == (spec.train_split, spec.eval_split)
 
 

@@ -10,7 +10,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from apt_core.data import token_cache
 from apt_core.data.embedded import embedded_model_path
 from apt_core.data.tasks import TaskSpec
-from apt_core.data.token_cache import TokenizedSplit, cache_key, load_tokenized
+from apt_core.data.features import FeatureSettings
+from apt_core.data.token_cache import cache_key, load_tokenized
+from apt_core.data.tokenized import TokenizedSplit
 
 TOY = TaskSpec("toy", "embedded:sentiment", ("sentence",), ("negative", "positive"))
 
@@ -35,15 +37,15 @@ def count(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def load(tokenizer: PreTrainedTokenizerBase, cache_dir: Path) -> TokenizedSplit:
-    return load_tokenized(TOY, "validation", tokenizer, max_length=64, cache_dir=cache_dir)
+    return load_tokenized(TOY, "validation", tokenizer, FeatureSettings(64), cache_dir)
 
 
 def test_a_split_is_tokenised_once(tokenizer, tmp_path: Path, count: list[int]) -> None:
     first, second = load(tokenizer, tmp_path), load(tokenizer, tmp_path)
     assert len(count) == 1
-    np.testing.assert_array_equal(first.columns["input_ids"], second.columns["input_ids"])
-    np.testing.assert_array_equal(first.offsets, second.offsets)
-    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_array_equal(first.input_ids.values, second.input_ids.values)
+    np.testing.assert_array_equal(first.input_ids.offsets, second.input_ids.offsets)
+    np.testing.assert_array_equal(first.fixed["labels"], second.fixed["labels"])
 
 
 def test_several_at_once_tokenise_once(tokenizer, tmp_path: Path, count: list[int]) -> None:
@@ -69,18 +71,18 @@ def test_a_damaged_file_is_made_again(tokenizer, tmp_path: Path, count: list[int
 
 
 def test_the_key_tells_apart_what_shapes_the_tokens(tokenizer) -> None:
-    base = cache_key(TOY, "validation", tokenizer, 64)
-    assert cache_key(TOY, "validation", tokenizer, 32) != base
-    assert cache_key(TOY, "train", tokenizer, 64) != base
+    base = cache_key(TOY, "validation", tokenizer, FeatureSettings(64))
+    assert cache_key(TOY, "validation", tokenizer, FeatureSettings(32)) != base
+    assert cache_key(TOY, "train", tokenizer, FeatureSettings(64)) != base
     other = AutoTokenizer.from_pretrained(embedded_model_path("toy-roberta"))
     other.add_tokens(["unheard"])
-    assert cache_key(TOY, "validation", other, 64) != base
+    assert cache_key(TOY, "validation", other, FeatureSettings(64)) != base
 
 
 def test_the_key_does_not_depend_on_earlier_calls(tokenizer) -> None:
-    base = cache_key(TOY, "validation", tokenizer, 64)
+    base = cache_key(TOY, "validation", tokenizer, FeatureSettings(64))
     tokenizer("the soup was fresh", truncation=True, max_length=5, padding="max_length")
-    assert cache_key(TOY, "validation", tokenizer, 64) == base
+    assert cache_key(TOY, "validation", tokenizer, FeatureSettings(64)) == base
 
 
 def test_a_sentence_pair_is_joined_by_the_tokenizer(tokenizer, tmp_path: Path) -> None:
@@ -90,10 +92,10 @@ def test_a_sentence_pair_is_joined_by_the_tokenizer(tokenizer, tmp_path: Path) -
     table = pa.table({"one": ["it was fresh"], "two": ["it was not"], "label": [1]})
     pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
     pair = TaskSpec("pair", str(tmp_path), ("one", "two"), ("no", "yes"))
-    split = load_tokenized(pair, "train", tokenizer, max_length=64, cache_dir=tmp_path / "c")
+    split = load_tokenized(pair, "train", tokenizer, FeatureSettings(64), tmp_path / "c")
     expected = tokenizer("it was fresh", "it was not")["input_ids"]
-    assert split.columns["input_ids"].tolist() == expected
-    assert split.labels.tolist() == [1]
+    assert split.input_ids.values.tolist() == expected
+    assert split.fixed["labels"].tolist() == [1]
 
 
 def test_token_types_are_kept_when_the_tokenizer_gives_them(tmp_path: Path) -> None:
@@ -102,4 +104,4 @@ def test_token_types_are_kept_when_the_tokenizer_gives_them(tmp_path: Path) -> N
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
     split = load(tokenizer, tmp_path)
-    assert set(split.columns) == {"input_ids", "token_type_ids"}
+    assert set(split.ragged) == {"input_ids", "token_type_ids"}
