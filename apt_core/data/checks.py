@@ -173,6 +173,7 @@ def _check_scores(column: "pa.ChunkedArray", task: TaskSpec, where: str) -> None
 
 def _check_answers(column: "pa.ChunkedArray", task: TaskSpec, where: str) -> None:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kind = column.type
     names = {kind.field(i).name for i in range(kind.num_fields)} if pa.types.is_struct(kind) else ()
@@ -182,11 +183,26 @@ def _check_answers(column: "pa.ChunkedArray", task: TaskSpec, where: str) -> Non
             "into it (Parquet or JSON lines: CSV cannot hold them), or set label_column"
         )
     _check_list(kind.field("text").type, _is_text, f"{where}: text", "a list of texts")
-    is_integer = pa.types.is_integer
-    _check_list(kind.field("answer_start").type, is_integer, f"{where}: answer_start", "a list of "
-                "character positions")  # fmt: skip
-    for row, answers in enumerate(column.to_pylist()):
-        _check_answer_lists(answers, f"{where}, row {row}")
+    starts_where = f"{where}: answer_start"
+    starts_type = kind.field("answer_start").type
+    _check_list(starts_type, pa.types.is_integer, starts_where, "a list of character positions")
+    texts, starts = (pc.struct_field(column, name) for name in ("text", "answer_start"))
+    parts = (column, texts, starts, pc.list_flatten(texts), pc.list_flatten(starts))
+    if any(part.null_count for part in parts):
+        row, answers = next(found for found in enumerate(column.to_pylist()) if _has_null(found[1]))
+        todo = "write two empty lists for a question without an answer"
+        raise DataError(f"{where} holds null in row {row} (got {answers}); {todo}")
+    differ = pc.not_equal(pc.list_value_length(texts), pc.list_value_length(starts)).to_pylist()
+    if any(differ):
+        row = differ.index(True)
+        raise DataError(
+            f"{where} has not as many places as texts in row {row} (got {column[row].as_py()}); "
+            "write one answer_start for each text"
+        )
+
+
+def _has_null(answers: Mapping[str, Any] | None) -> bool:
+    return answers is None or any(values is None or None in values for values in answers.values())
 
 
 def _check_list(kind: Any, holds: Callable[[Any], Any], where: str, wanted: str) -> None:
@@ -196,18 +212,6 @@ def _check_list(kind: Any, holds: Callable[[Any], Any], where: str, wanted: str)
     # Lists that are all empty, as where no question has an answer, have no type of their own.
     if not is_list or not (holds(kind.value_type) or pa.types.is_null(kind.value_type)):
         raise DataError(f"{where} holds {kind}, not {wanted}; write {ANSWERS_SHAPE}")
-
-
-def _check_answer_lists(answers: Mapping[str, Any] | None, where: str) -> None:
-    lists = [(answers or {}).get(name) for name in ("text", "answer_start")]
-    if any(values is None or None in values for values in lists):
-        todo = "write two empty lists for a question without an answer"
-        raise DataError(f"{where} holds null (got {answers}); {todo}")
-    if len(set(map(len, filter(None, lists)))) > 1 or bool(lists[0]) != bool(lists[1]):
-        raise DataError(
-            f"{where} has not as many places as texts (got {answers}); write one answer_start for "
-            "each text"
-        )
 
 
 def _check_target_text(column: "pa.ChunkedArray", task: TaskSpec, where: str) -> None:
