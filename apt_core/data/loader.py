@@ -28,14 +28,14 @@ class DatasetLoader:
     Args:
         task: The dataset.
         tokenizer: A Hugging Face tokenizer.
-        head: ``sequence_classification``, ``question_answering``, ``seq2seq_lm`` or ``causal_lm``.
         max_length: Tokens of a text, a window or a prompt; longer ones are cut.
-        max_target_length: Tokens of a target that is generated.
-        doc_stride: Tokens that two windows of a context share.
         seed: Seed of the order of the training rows.
         batch_size: Items per optimizer step, over all workers.
         eval_batch_size: Items per forward pass of an evaluation.
         cache_dir: Folder of tokenised datasets, shared by workers and trials.
+        head: ``sequence_classification``, ``question_answering``, ``seq2seq_lm`` or ``causal_lm``.
+        max_target_length: Tokens of a target that is generated.
+        doc_stride: Tokens that two windows of a context share.
         micro_batch_size: Items per forward pass of one worker; None: the worker's whole share.
         train_rows: Train on at most so many rows, drawn once and for all; None: all.
         eval_rows: Evaluate on at most the first so many rows of each split; None: all.

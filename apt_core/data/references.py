@@ -72,5 +72,5 @@ def target_text(target: Any, task: TaskSpec) -> str:
     if task.kind == "regression":
         return f"{target:.1f}"
     if task.kind == "qa":
-        return target[0] if target else UNANSWERABLE
+        return str(target[0]) if target else UNANSWERABLE
     return str(target)

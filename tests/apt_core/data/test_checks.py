@@ -39,7 +39,7 @@ def test_good_rows_pass(kind: str) -> None:
 @pytest.mark.parametrize("kind", GOOD)
 def test_an_empty_split_and_missing_columns_are_refused(kind: str) -> None:
     table = pa.Table.from_pylist([GOOD[kind]])
-    with pytest.raises(DataError, match='^data.datasets.mine: split "train" is empty; add rows'):
+    with pytest.raises(DataError, match=r'^data.datasets.mine: split "train" is empty; add rows'):
         check_split(table.slice(0, 0), task_of(kind), "train")
     target = task_of(kind).label_column
     with pytest.raises(DataError, match=rf"has no column {target} \(columns: text.*; set text_col"):
