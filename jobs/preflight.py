@@ -23,8 +23,17 @@ GLUE_TRAIN_ROWS = {
     "qqp": 363_846,
     "rte": 2_490,
     "sst2": 67_349,
+    "stsb": 5_749,
 }
 """Training rows of the hub's GLUE, which lets us check a schedule before the download."""
+HUB_TRAIN_ROWS = {
+    "rajpurkar/squad": 87_599,
+    "rajpurkar/squad_v2": 130_319,
+    "abisee/cnn_dailymail": 287_113,
+    "EdinburghNLP/xsum": 204_045,
+    "tatsu-lab/alpaca": 52_002,
+}
+"""The same for other datasets that are built in."""
 
 
 class Problems:
@@ -56,7 +65,9 @@ class CellFacts:
     """What preflight learned about one cell."""
 
     plan: TrainingPlan | None
-    """None for a hub dataset of unknown size: planned when it has been fetched."""
+    """None for a hub dataset of unknown size: planned when it has been fetched. An epoch is counted
+    in rows here; the run itself counts windows in question answering with an encoder, where an
+    epoch has as many steps or more."""
     model: ModelFacts | None
     """None for a hub model: inspected when it has been fetched."""
     data_fingerprint: str
@@ -94,15 +105,18 @@ def check_cells(configs: Iterable[ExperimentConfig], problems: Problems) -> list
             facts.append(None)
             continue
         rows = data.num_train_rows or hub_train_rows(config.data.spec)
-        plan = problems.check(plan_training, config, rows) if rows else None
+        trained = problems.check(config.data.num_trained_rows, rows) if rows else None
+        plan = problems.check(plan_training, config, trained) if trained else None
         facts.append(CellFacts(plan, model, data.fingerprint))
     return facts
 
 
 def hub_train_rows(spec: DatasetSpec) -> int | None:
     """Training rows of a hub dataset, where we happen to know them."""
+    if spec.train_split != "train":
+        return None
     subset = spec.subset or spec.path.rpartition("/")[2]
-    return GLUE_TRAIN_ROWS.get(subset) if "glue" in spec.path else None
+    return GLUE_TRAIN_ROWS.get(subset) if "glue" in spec.path else HUB_TRAIN_ROWS.get(spec.path)
 
 
 class Place(StrEnum):

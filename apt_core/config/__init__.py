@@ -1,7 +1,8 @@
 """The configuration of an experiment: schema, loading, timetable. Imports no torch."""
 
 from apt_core.config.arms import Ablation, Arm, ArmSwitches, arm_switches
-from apt_core.config.data import DataConfig, DatasetSpec
+from apt_core.config.data import DataConfig
+from apt_core.config.dataset import DatasetSpec
 from apt_core.config.duration import Duration
 from apt_core.config.experiment import ExperimentConfig
 from apt_core.config.load import (

@@ -1,76 +1,19 @@
-"""Section `data`: which dataset, and how it is read."""
+"""Section `data`: which dataset, and how much of it is read."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
-from apt_core.config.base import Listed, PositiveCount, Section, Text, expand_env, expand_path
+from apt_core.config.base import Count, PositiveCount, Section, Text, expand_path
+from apt_core.config.builtin_datasets import BUILTIN_DATASETS
+from apt_core.config.dataset import DatasetSpec
+from apt_core.config.problems import Problem
+from apt_core.data.tasks import HOLDOUT
+from apt_core.errors import ConfigError
 
-TaskKind = Literal["classification"]
-ClassificationMetric = Literal["accuracy"]
-
-
-def _glue(subset: str, columns: list[str], labels: list[str]) -> dict[str, Any]:
-    return {"path": "nyu-mll/glue", "subset": subset, "text_columns": columns, "labels": labels}
-
-
-_ENTAILMENT = ["entailment", "not_entailment"]
-BUILTIN_DATASETS: dict[str, dict[str, Any]] = {
-    "toy_sentiment": {
-        "path": "embedded:sentiment",
-        "text_columns": ["sentence"],
-        "labels": ["negative", "positive"],
-    },
-    "sst2": _glue("sst2", ["sentence"], ["negative", "positive"]),
-    "cola": _glue("cola", ["sentence"], ["unacceptable", "acceptable"]),
-    "mnli": {
-        **_glue("mnli", ["premise", "hypothesis"], ["entailment", "neutral", "contradiction"]),
-        "eval_split": "validation_matched",
-    },
-    "qnli": _glue("qnli", ["question", "sentence"], _ENTAILMENT),
-    "qqp": _glue("qqp", ["question1", "question2"], ["not_duplicate", "duplicate"]),
-    "mrpc": _glue("mrpc", ["sentence1", "sentence2"], ["not_equivalent", "equivalent"]),
-    "rte": _glue("rte", ["sentence1", "sentence2"], _ENTAILMENT),
-}
-"""Datasets that need no declaration. Entries of the user merge over these, key by key."""
-
-
-class DatasetSpec(Section):
-    """Where a dataset is and what its columns mean."""
-
-    path: Text
-    """Hub id (`nyu-mll/glue` with `subset`, or `glue/sst2`), folder of Parquet files (may contain
-    ${ENV}), or `embedded:NAME`."""
-    subset: str | None = None
-    """Configuration of a hub dataset, such as `sst2` of `nyu-mll/glue`."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub; null: the newest."""
-    task: TaskKind = "classification"
-    """What is to be learned."""
-    text_columns: Annotated[tuple[Text, ...], Listed, Field(min_length=1, max_length=2)]
-    """The column with the text, or the two columns of a sentence pair, in the order the model reads
-    them."""
-    label_column: Text = "label"
-    """Column with the class as a number: an index into `labels`."""
-    labels: Annotated[tuple[Text, ...], Listed, Field(min_length=2)]
-    """Names of the classes, in the order of their numbers."""
-    metric: ClassificationMetric | None = None
-    """Main metric; null: what `evaluation.metrics` says for the task."""
-    train_split: Text = "train"
-    """Split to train on."""
-    eval_split: Text = "validation"
-    """Split to evaluate on."""
-
-    @property
-    def expanded_path(self) -> str:
-        """`path` with ${ENV} replaced."""
-        return expand_env(self.path, "data.datasets")
-
-    @property
-    def num_labels(self) -> int:
-        """Number of classes."""
-        return len(self.labels)
+DEFAULT_HOLDOUT_ROWS = 1000
+"""Rows held out for a dataset that is evaluated on them, where `holdout_rows` is 0."""
 
 
 class DataConfig(Section):
@@ -82,11 +25,23 @@ class DataConfig(Section):
     """Name -> where the dataset is and what its columns mean. Adds to the built-in ones, key by
     key."""
     max_length: PositiveCount = 128
-    """Tokens per example; longer texts are cut. GLUE: 128."""
+    """Tokens of a text, a pair, a window or a prompt; longer ones are cut. GLUE: 128. A LLaMA-like
+    model reads up to `max_length` + `max_target_length`."""
+    max_target_length: PositiveCount = 128
+    """Tokens of a text that is learned and generated: summary, answer, output."""
+    doc_stride: Count = 128
+    """Tokens that two neighbouring windows of a long context share, in question answering with an
+    encoder; at most half of the room that the question leaves."""
     train_rows: PositiveCount | None = None
-    """Use only the first so many training rows; null: all."""
+    """Use only so many training rows, drawn once for all seeds; null: all."""
     eval_rows: PositiveCount | None = None
-    """Use only the first so many evaluation rows; null: all."""
+    """Use only the first so many rows of every evaluation split; null: all."""
+    holdout_rows: Count = 0
+    """So many training rows, drawn once for all seeds, are never trained on: they are evaluation
+    split `holdout`. 0: none, or 1000 where the dataset is evaluated on `holdout`."""
+    bucket_batches: PositiveCount = 50
+    """Rows of so many batches are sorted by length before they are cut into batches, whose order is
+    shuffled: less padding is computed. 1: no sorting."""
     cache_dir: Text = "~/.cache/aptune"
     """Folder for tokenised datasets; may contain ${ENV}."""
 
@@ -105,6 +60,31 @@ class DataConfig(Section):
     def spec(self) -> DatasetSpec:
         """The chosen dataset's entry."""
         return self.datasets[self.dataset]
+
+    @property
+    def num_holdout_rows(self) -> int:
+        """Training rows that are held out: `holdout_rows`, or the default where they are needed."""
+        needed = HOLDOUT in self.spec.eval_splits
+        return self.holdout_rows or (DEFAULT_HOLDOUT_ROWS if needed else 0)
+
+    def num_trained_rows(self, num_split_rows: int) -> int:
+        """Rows of the training split that are trained on.
+
+        Args:
+            num_split_rows: Rows of the whole split.
+
+        Returns:
+            What is left after `holdout_rows`, at most `train_rows`.
+
+        Raises:
+            ConfigError: When nothing is left.
+        """
+        left = num_split_rows - self.num_holdout_rows
+        if left <= 0:
+            wrong = f"leaves none of the {num_split_rows} training rows of dataset {self.dataset}"
+            todo = f"set it to less than {num_split_rows}"
+            raise ConfigError(str(Problem("data.holdout_rows", wrong, todo, self.num_holdout_rows)))
+        return min(left, self.train_rows or left)
 
     @property
     def cache_path(self) -> Path:

@@ -92,7 +92,8 @@ def plan_training(config: ExperimentConfig, num_train_rows: int) -> TrainingPlan
 
     Args:
         config: A valid configuration.
-        num_train_rows: Rows of the training split; `data.train_rows` caps them.
+        num_train_rows: Rows (windows, in question answering with an encoder) of one epoch: those
+            that are trained on, see `DataConfig.num_trained_rows`.
 
     Returns:
         The timetable.
@@ -127,8 +128,7 @@ def plan_training(config: ExperimentConfig, num_train_rows: int) -> TrainingPlan
 
 def _clock(config: ExperimentConfig, num_train_rows: int) -> _Clock:
     training = config.training
-    rows = min(num_train_rows, config.data.train_rows or num_train_rows)
-    steps_per_epoch = max(1, math.ceil(rows / training.batch_size))
+    steps_per_epoch = max(1, math.ceil(num_train_rows / training.batch_size))
     epochs = training.num_epochs or 0.0
     total = training.max_steps or max(1, round(epochs * steps_per_epoch))
     return _Clock(steps_per_epoch, total)

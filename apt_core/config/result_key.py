@@ -7,6 +7,7 @@ part that the arm switches off. Values that mean the same are written the same.
 from typing import TYPE_CHECKING, Any
 
 from apt_core.config.base import Section
+from apt_core.data.prompts import default_prompt
 
 if TYPE_CHECKING:
     from apt_core.config.experiment import ExperimentConfig
@@ -79,9 +80,19 @@ def _model(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _data(config: "ExperimentConfig") -> dict[str, Any]:
-    key = _dump(config.data, {"dataset", "datasets", "cache_dir"})
-    spec = _dump(config.data.spec)
-    key["spec"] = {**spec, "path": config.data.spec.expanded_path, "metric": config.metric_name}
+    data, spec = config.data, config.data.spec
+    # Windows are for question answering alone.
+    unused = set() if spec.task == "qa" else {"doc_stride"}
+    key = _dump(data, {"dataset", "datasets", "cache_dir"} | unused)
+    key["holdout_rows"] = data.num_holdout_rows
+    key["spec"] = {
+        **_dump(spec),
+        "path": spec.expanded_path,
+        "metric": config.metric_name,
+        "label_column": spec.target_column,
+        "label_words": list(spec.label_words or spec.labels),
+        "prompt": spec.prompt or default_prompt(spec.task, data.dataset, spec.text_columns),
+    }
     return key
 
 

@@ -17,7 +17,13 @@ from apt_core.config.base import (
     Text,
     expand_path,
 )
-from apt_core.config.data import ClassificationMetric
+from apt_core.config.task_kinds import (
+    ClassificationMetric,
+    InstructionMetric,
+    QaMetric,
+    RegressionMetric,
+    SummarizationMetric,
+)
 
 
 def _as_tuple(value: Any) -> Any:
@@ -35,11 +41,13 @@ class MetricNames(Section):
 
     classification: ClassificationMetric = "accuracy"
     """Metric for classification."""
-    qa: Literal["f1"] = "f1"
+    regression: RegressionMetric = "pearson_spearman"
+    """Metric for regression; `pearson_spearman` is the mean of the two correlations."""
+    qa: QaMetric = "f1"
     """Metric for question answering."""
-    summarization: Literal["rouge"] = "rouge"
-    """Metric for summarization."""
-    instruction: Literal["lm_eval"] = "lm_eval"
+    summarization: SummarizationMetric = "rouge"
+    """Metric for summarization; `rouge` is the mean of the three."""
+    instruction: InstructionMetric = "lm_eval"
     """Metric for instruction following."""
 
 

@@ -1,38 +1,47 @@
 """DatasetLoader: the training and evaluation batches of one worker."""
 
-import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from apt_core.data.batch import Batch, Collator
+from apt_core.data.evaluated import EvaluatedSplit
+from apt_core.data.features import FeatureSettings
+from apt_core.data.order import calibration_items, draw_subset, epoch_batches
+from apt_core.data.reader import SplitReader
 from apt_core.data.references import References
 from apt_core.data.tasks import TaskSpec
-from apt_core.data.token_cache import TokenizedSplit, load_tokenized
+from apt_core.data.tokenized import TokenizedSplit
+from apt_core.data.vocabulary import pad_id
 from apt_core.errors import ConfigError
-
-Batch = dict[str, Tensor]
-SUBSET_SEED = 0
-"""`train_rows` picks the same rows whatever the run's seed: seeds differ in their order alone."""
 
 
 class DatasetLoader:
     """Batches of one worker as a pure function of (seed, step): resuming needs no state.
 
+    Rows are what the dataset has; items are what the model reads: rows, or with the head
+    question_answering the windows of rows.
+
     Args:
         task: The dataset.
         tokenizer: A Hugging Face tokenizer.
-        max_length: Longer rows are cut.
+        max_length: Tokens of a text, a window or a prompt; longer ones are cut.
         seed: Seed of the order of the training rows.
-        batch_size: Rows per optimizer step, over all workers.
-        eval_batch_size: Rows per forward pass of an evaluation.
+        batch_size: Items per optimizer step, over all workers.
+        eval_batch_size: Items per forward pass of an evaluation.
         cache_dir: Folder of tokenised datasets, shared by workers and trials.
-        micro_batch_size: Rows per forward pass of one worker; None: the worker's whole share.
+        head: ``sequence_classification``, ``question_answering``, ``seq2seq_lm`` or ``causal_lm``.
+        max_target_length: Tokens of a target that is generated.
+        doc_stride: Tokens that two windows of a context share.
+        micro_batch_size: Items per forward pass of one worker; None: the worker's whole share.
         train_rows: Train on at most so many rows, drawn once and for all; None: all.
-        eval_rows: Evaluate on at most the first so many rows; None: all.
+        eval_rows: Evaluate on at most the first so many rows of each split; None: all.
+        holdout_rows: Training rows that are kept out of training and make up split ``holdout``.
+        bucket_batches: Batches whose items are sorted by length together; 1: no sorting.
+        vocab_size: Rows of the model's embedding; None: the tokenizer is believed to fit.
         rank: Number of this worker.
         world_size: Number of workers.
         pad_to_multiple_of: Widths are rounded up to a multiple of this.
@@ -40,7 +49,8 @@ class DatasetLoader:
     Raises:
         ConfigError: When the batch does not divide over workers and micro-batches, or there are
             fewer rows than that.
-        DataError: When the dataset cannot be read or does not hold what the task needs.
+        DataError: When the dataset cannot be read or does not hold what the task needs, or the
+            tokenizer does not fit the model.
     """
 
     def __init__(
@@ -53,51 +63,80 @@ class DatasetLoader:
         batch_size: int,
         eval_batch_size: int,
         cache_dir: Path,
+        head: str = "sequence_classification",
+        max_target_length: int = 128,
+        doc_stride: int = 128,
         micro_batch_size: int | None = None,
         train_rows: int | None = None,
         eval_rows: int | None = None,
+        holdout_rows: int = 0,
+        bucket_batches: int = 50,
+        vocab_size: int | None = None,
         rank: int = 0,
         world_size: int = 1,
         pad_to_multiple_of: int = 1,
     ) -> None:
+        self.task, self.head = task, head
         self.seed, self.batch_size, self.eval_batch_size = seed, batch_size, eval_batch_size
-        self.rank, self.world_size = rank, world_size
+        self.bucket_batches, self.rank, self.world_size = bucket_batches, rank, world_size
         self.share = batch_size // world_size
         self.micro_batch_size = micro_batch_size or self.share
-        self.pad_to_multiple_of = pad_to_multiple_of
-        self._padding = {"input_ids": tokenizer.pad_token_id or 0}
-        self._pad_left = tokenizer.padding_side == "left"
         self._check_division()
-        self._train, self._eval = (
-            load_tokenized(task, split, tokenizer, max_length=max_length, cache_dir=cache_dir)
-            for split in (task.train_split, task.eval_split)
+        pad_left = tokenizer.padding_side == "left" and head == "sequence_classification"
+        self._collate = Collator(pad_id(tokenizer), pad_left, pad_to_multiple_of)
+        reader = SplitReader(
+            task,
+            tokenizer,
+            FeatureSettings(max_length, head, max_target_length, doc_stride),
+            cache_dir=cache_dir,
+            vocab_size=vocab_size,
+            holdout_rows=holdout_rows,
         )
-        self.eval_split = task.eval_split
-        self._train_indices = _subset(self._train.num_rows, train_rows)
-        self.num_train_rows = len(self._train_indices)
-        self.num_eval_rows = min(self._eval.num_rows, eval_rows or self._eval.num_rows)
-        if self.steps_per_epoch == 0:
-            raise ConfigError(
-                f"training.batch_size: one batch needs more rows than dataset {task.name} trains "
-                f"on (got {batch_size}, rows: {self.num_train_rows}); lower it, or raise "
-                "data.train_rows"
-            )
+        self._train = reader.train
+        self._items = _trained_items(self._train, draw_subset(reader.train_rows, train_rows))
+        self._lengths, self._target_lengths = self._train.lengths, self._train.target_lengths
+        self._evaluated = {
+            split: reader.evaluated(split, eval_rows) for split in reader.eval_splits
+        }
+        self._check_enough()
+
+    @property
+    def num_train_rows(self) -> int:
+        """Items that are trained on: rows, or with the head question_answering windows."""
+        return len(self._items)
+
+    @property
+    def num_eval_rows(self) -> int:
+        """Rows of the main evaluation split."""
+        return len(self._main.rows)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in one pass over the training rows; the rest of a pass is left out."""
+        """Whole batches in one pass over the training items; the rest of a pass is left out."""
         return self.num_train_rows // self.batch_size
 
     @property
+    def eval_splits(self) -> tuple[str, ...]:
+        """Every split that is evaluated, the main one first; ``holdout`` whenever there is one."""
+        return tuple(self._evaluated)
+
+    @property
     def mean_eval_length(self) -> float:
-        """Mean number of tokens of the evaluation rows."""
-        return float(self._eval.lengths[: self.num_eval_rows].mean())
+        """Mean number of input tokens of the items of the main evaluation split."""
+        return self._main.mean_length
+
+    @property
+    def mean_eval_target_length(self) -> float:
+        """Mean number of target tokens of these items; 0 for heads that write no text."""
+        return self._main.mean_target_length
 
     def train_batches(self, start_step: int = 0) -> Iterator[list[Batch]]:
         """Endless batches from a step on.
 
-        Step t takes rows ``[i * B : (i + 1) * B]`` of its epoch's permutation, where epoch, i =
-        divmod(t, steps per epoch); worker r of w takes the r-th of w equal pieces of them.
+        Step t takes batch i of its epoch's `epoch_batches`, where epoch, i = divmod(t, steps per
+        epoch); worker r of w takes the r-th of w equal pieces of it. ``loss_weight`` is
+        (label tokens of the micro-batch) * (micro-batches of the step, over all workers) / (label
+        tokens of the step); 1 for heads that write no text.
 
         Args:
             start_step: Number of steps already done.
@@ -105,61 +144,90 @@ class DatasetLoader:
         Yields:
             This worker's micro-batches of one step.
         """
-        step = start_step
+        epoch, first = divmod(start_step, self.steps_per_epoch)
         while True:
-            epoch, first = divmod(step, self.steps_per_epoch)
-            order = self._epoch_order(epoch)
-            for at in range(first, self.steps_per_epoch):
-                start = at * self.batch_size + self.rank * self.share
-                rows = order[start : start + self.share]
+            for step_items in self._epoch(epoch)[first:]:
+                items = step_items[self.rank * self.share : (self.rank + 1) * self.share]
                 if self.micro_batch_size < self.share:
                     # Rows of like length share a micro-batch, so that less padding is computed.
-                    rows.sort(key=self._train.length_of)
+                    items.sort(key=self._length_of)
                 yield [
-                    self._collate(self._train, rows[m : m + self.micro_batch_size])
+                    self._train_batch(items[m : m + self.micro_batch_size], step_items)
                     for m in range(0, self.share, self.micro_batch_size)
                 ]
-                step += 1
-
-    def references(self, split: str | None = None) -> References:
-        """What predictions of the evaluation split are compared with, by row."""
-        assert split in {None, self.eval_split}
-        return References(tuple(self._eval.labels[: self.num_eval_rows].tolist()))
+            epoch, first = epoch + 1, 0
 
     def eval_batches(self, split: str | None = None) -> Iterator[tuple[Batch, int]]:
-        """This worker's part of the evaluation split; all parts together hold every row once.
+        """This worker's part of an evaluation split; all parts together hold every item once.
 
         Args:
-            split: The evaluation split; None: the same.
+            split: One of `eval_splits`; None: the main one.
 
         Yields:
-            A batch with its row numbers, and how many rows count. Every worker gets equally many
-            batches, because a forward pass may need all of them: a worker that runs out repeats a
-            row, and says 0.
+            A batch and its number of items. ``row`` is the place of each in `references`. Every
+            worker gets equally many batches, because a forward pass may need all of them: a worker
+            that runs out repeats an item, and says 0.
         """
-        assert split in {None, self.eval_split}
-        by_length = sorted(range(self.num_eval_rows), key=self._eval.length_of)
-        rows = by_length[self._eval_slice(self.rank)]
-        for start in range(0, self._max_eval_share(), self.eval_batch_size):
-            chunk = rows[start : start + self.eval_batch_size]
-            batch = self._collate(self._eval, chunk or range(1))
-            yield {**batch, "row": torch.tensor(chunk or [0])}, len(chunk)
+        part = self._part(split)
+        lengths = part.tokens.lengths[part.items]
+        by_length = np.argsort(lengths, kind="stable").tolist()
+        share = -(-len(by_length) // self.world_size)
+        places = by_length[self.rank * share : (self.rank + 1) * share]
+        for start in range(0, share, self.eval_batch_size):
+            chunk = places[start : start + self.eval_batch_size]
+            shown = chunk or [0]
+            batch = self._collate(part.tokens, part.items[shown].tolist())
+            yield {**batch, "row": torch.tensor(shown)}, len(chunk)
 
-    def sample_batches(self, batch_size: int, count: int = 4) -> list[Batch]:
-        """The first full batches of the evaluation split as it lies there, for timing.
+    def references(self, split: str | None = None) -> References:
+        """What predictions for an evaluation split are compared with: all rows, on every worker.
 
         Args:
-            batch_size: Rows per batch.
+            split: One of `eval_splits`; None: the main one.
+
+        Returns:
+            Targets, contexts and windows.
+        """
+        return self._part(split).references
+
+    def sample_batches(self, batch_size: int, count: int = 4) -> list[Batch]:
+        """The first full batches of the main evaluation split as it lies there, for timing.
+
+        Args:
+            batch_size: Items per batch.
             count: How many batches at most.
 
         Returns:
-            At least one batch; a short one when the split has fewer rows.
+            At least one batch; a short one when the split has fewer items.
         """
-        starts = range(0, self.num_eval_rows - batch_size + 1, batch_size)[:count]
+        return self._full_batches(self._main.tokens, self._main.items.tolist(), batch_size, count)
+
+    def calibration_batches(self, batch_size: int, count: int) -> list[Batch]:
+        """Training batches in an order that neither seed nor worker changes, for one-shot pruning.
+
+        Args:
+            batch_size: Items per batch.
+            count: How many batches at most.
+
+        Returns:
+            At least one batch, without ``loss_weight``; a short one when there are fewer items.
+        """
+        return self._full_batches(self._train, calibration_items(self._items), batch_size, count)
+
+    def _full_batches(
+        self, tokens: TokenizedSplit, items: list[int], batch_size: int, count: int
+    ) -> list[Batch]:
+        starts = range(0, len(items) - batch_size + 1, batch_size)[:count]
         return [
-            self._collate(self._eval, range(start, min(start + batch_size, self.num_eval_rows)))
-            for start in starts or range(1)
+            self._collate(tokens, items[start : start + batch_size]) for start in starts or range(1)
         ]
+
+    @property
+    def _main(self) -> EvaluatedSplit:
+        return self._evaluated[self.task.eval_split]
+
+    def _part(self, split: str | None) -> EvaluatedSplit:
+        return self._evaluated[split or self.task.eval_split]
 
     def _check_division(self) -> None:
         piece = self.world_size * self.micro_batch_size
@@ -170,39 +238,38 @@ class DatasetLoader:
                 f"a multiple of {piece}"
             )
 
-    def _epoch_order(self, epoch: int) -> list[int]:
-        order = list(self._train_indices)
-        random.Random(f"{self.seed} {epoch}").shuffle(order)
-        return order
+    def _check_enough(self) -> None:
+        if self.steps_per_epoch == 0:
+            raise ConfigError(
+                f"training.batch_size: one batch needs more rows than dataset {self.task.name} "
+                f"trains on (got {self.batch_size}, rows: {self.num_train_rows}); lower it, or "
+                "raise data.train_rows"
+            )
 
-    def _max_eval_share(self) -> int:
-        return -(-self.num_eval_rows // self.world_size)
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        return epoch_batches(
+            self._items,
+            seed=self.seed,
+            epoch=epoch,
+            batch_size=self.batch_size,
+            bucket_batches=self.bucket_batches,
+            length_of=self._length_of,
+        )
 
-    def _eval_slice(self, rank: int) -> slice:
-        share = self._max_eval_share()
-        return slice(rank * share, (rank + 1) * share)
+    def _length_of(self, item: int) -> tuple[int, int]:
+        """Sort key: input tokens, then target tokens."""
+        return int(self._lengths[item]), int(self._target_lengths[item])
 
-    def _collate(self, split: TokenizedSplit, rows: Sequence[int]) -> Batch:
-        """Pad rows to the longest of them."""
-        spans = [(split.offsets[row], split.offsets[row + 1]) for row in rows]
-        multiple = self.pad_to_multiple_of
-        width = -(-max(stop - start for start, stop in spans) // multiple) * multiple
-        batch = {
-            name: np.full((len(spans), width), self._padding.get(name, 0), dtype=np.int64)
-            for name in split.columns
-        }
-        mask = np.zeros((len(spans), width), dtype=np.int64)
-        for index, (start, stop) in enumerate(spans):
-            at = slice(width - (stop - start), width) if self._pad_left else slice(stop - start)
-            mask[index, at] = 1
-            for name, column in split.columns.items():
-                batch[name][index, at] = column[start:stop]
-        batch["attention_mask"] = mask
-        batch["labels"] = split.labels[list(rows)]
-        return {name: torch.from_numpy(array) for name, array in batch.items()}
+    def _train_batch(self, items: Sequence[int], step_items: Sequence[int]) -> Batch:
+        of_step = int(self._target_lengths[list(step_items)].sum())
+        weight = 1.0
+        if of_step:
+            num_micro_batches = self.batch_size // self.micro_batch_size
+            of_batch = int(self._target_lengths[list(items)].sum())
+            weight = of_batch * num_micro_batches / of_step
+        return {**self._collate(self._train, items), "loss_weight": torch.tensor(weight)}
 
 
-def _subset(num_rows: int, wanted: int | None) -> list[int]:
-    if wanted is None or wanted >= num_rows:
-        return list(range(num_rows))
-    return sorted(random.Random(SUBSET_SEED).sample(range(num_rows), wanted))
+def _trained_items(tokens: TokenizedSplit, rows: Sequence[int]) -> list[int]:
+    chosen = np.isin(tokens.rows, rows) & tokens.trainable
+    return [int(item) for item in np.flatnonzero(chosen)]

@@ -1,11 +1,24 @@
 """What a dataset is to the rest of apt_core: plain values, no config objects and no libraries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 EMBEDDED_PREFIX = "embedded:"
+HOLDOUT = "holdout"
+"""Name of the evaluation split that is carved out of the training split."""
+LABEL_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "classification": "label",
+        "regression": "label",
+        "qa": "answers",
+        "summarization": "summary",
+        "instruction": "output",
+    }
+)
+"""Kind of task -> the column that it predicts where none is named."""
 GLUE_HUB_ID = "nyu-mll/glue"
 
 
@@ -33,12 +46,20 @@ class DatasetFields(Protocol):
         """One or two columns."""
 
     @property
-    def label_column(self) -> str:
-        """Column of class numbers."""
+    def target_column(self) -> str:
+        """Column to predict."""
 
     @property
     def labels(self) -> Sequence[str]:
         """Class names."""
+
+    @property
+    def label_words(self) -> Sequence[str]:
+        """Texts that stand for the classes."""
+
+    @property
+    def prompt(self) -> str | None:
+        """Template for generative models."""
 
     @property
     def metric(self) -> str | None:
@@ -52,6 +73,10 @@ class DatasetFields(Protocol):
     def eval_split(self) -> str:
         """Split to evaluate on."""
 
+    @property
+    def more_eval_splits(self) -> Sequence[str]:
+        """Splits that are scored once, at the end."""
+
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -59,19 +84,32 @@ class TaskSpec:
 
     name: str
     path: str
-    """Hub id, folder of Parquet files, or ``embedded:NAME``; variables are already replaced."""
+    """Hub id, folder of files, or ``embedded:NAME``; variables are already replaced."""
     text_columns: tuple[str, ...]
-    """One column, or the two of a sentence pair."""
-    labels: tuple[str, ...]
-    """Class names in the order of their numbers."""
+    """One column, or the two of a pair; for qa (question, context), for instruction (instruction,)
+    or (instruction, input)."""
+    labels: tuple[str, ...] = ()
+    """Class names in the order of their numbers; empty for other kinds."""
     kind: str = "classification"
-    label_column: str = "label"
+    label_column: str = ""
+    """The column to predict; empty: the default of the kind."""
     metric: str | None = None
     """Main metric; None: the default of the kind."""
     subset: str | None = None
     revision: str | None = None
     train_split: str = "train"
     eval_split: str = "validation"
+    more_eval_splits: tuple[str, ...] = ()
+    """Splits that are scored once, at the end."""
+    prompt: str | None = None
+    """Template for generative models, with ``{column}`` placeholders; None: that of the kind."""
+    label_words: tuple[str, ...] = ()
+    """What generative models write for the classes; empty: the labels."""
+
+    def __post_init__(self) -> None:
+        """Put the defaults that depend on other fields in their places."""
+        object.__setattr__(self, "label_column", self.label_column or LABEL_COLUMNS[self.kind])
+        object.__setattr__(self, "label_words", self.label_words or self.labels)
 
     @classmethod
     def of(cls, name: str, fields: DatasetFields) -> "TaskSpec":
@@ -82,18 +120,26 @@ class TaskSpec:
             text_columns=tuple(fields.text_columns),
             labels=tuple(fields.labels),
             kind=fields.task,
-            label_column=fields.label_column,
+            label_column=fields.target_column,
             metric=fields.metric,
             subset=fields.subset,
             revision=fields.revision,
             train_split=fields.train_split,
             eval_split=fields.eval_split,
+            more_eval_splits=tuple(fields.more_eval_splits),
+            prompt=fields.prompt,
+            label_words=tuple(fields.label_words),
         )
 
     @property
     def num_labels(self) -> int:
-        """Number of classes."""
-        return len(self.labels)
+        """Number of classes; 1 for regression, 0 where there are none."""
+        return 1 if self.kind == "regression" else len(self.labels)
+
+    @property
+    def eval_splits(self) -> tuple[str, ...]:
+        """Every split that is evaluated, the main one first."""
+        return (self.eval_split, *self.more_eval_splits)
 
     @property
     def columns(self) -> tuple[str, ...]:

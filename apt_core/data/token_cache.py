@@ -1,4 +1,4 @@
-"""Tokenised splits on disk: one file per (content, columns, tokenizer, length), shared by all."""
+"""Tokenised splits on disk: one file per (content, task, tokenizer, lengths), shared by all."""
 
 import fcntl
 import hashlib
@@ -8,49 +8,24 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from apt_core.data.sources import check_split, read_split, split_fingerprint
+from apt_core.data.checks import check_split
+from apt_core.data.features import FeatureSettings, make_features
+from apt_core.data.sources import read_split, split_fingerprint
 from apt_core.data.tasks import TaskSpec
+from apt_core.data.tokenized import Ragged, TokenizedSplit
 
-FORMAT = 1
-"""Raised when the layout of the files changes."""
-CHUNK = 1000
-IntArray = npt.NDArray[np.integer[Any]]
-
-
-@dataclass(frozen=True)
-class TokenizedSplit:
-    """Token ids of all rows, end to end, with each row's place."""
-
-    columns: dict[str, IntArray]
-    """``input_ids`` and, when the tokenizer gives them, ``token_type_ids``: flat."""
-    offsets: IntArray
-    """Row i is ``[offsets[i] : offsets[i + 1]]`` of every column."""
-    labels: IntArray
-
-    @property
-    def num_rows(self) -> int:
-        """Number of rows."""
-        return len(self.labels)
-
-    @property
-    def lengths(self) -> IntArray:
-        """Tokens of every row."""
-        return np.diff(self.offsets)
-
-    def length_of(self, row: int) -> int:
-        """Tokens of one row."""
-        return int(self.offsets[row + 1] - self.offsets[row])
+FORMAT = 2
+"""Raised when the layout of the files changes, or what the same settings make of a row."""
+_VALUES, _OFFSETS, _FIXED = "values", "offsets", "fixed"
 
 
 def load_tokenized(
-    task: TaskSpec, split: str, tokenizer: Any, *, max_length: int, cache_dir: Path
+    task: TaskSpec, split: str, tokenizer: Any, settings: FeatureSettings, cache_dir: Path
 ) -> TokenizedSplit:
     """Read a tokenised split from the cache, or tokenise it and leave it there.
 
@@ -58,7 +33,7 @@ def load_tokenized(
         task: The dataset.
         split: Name of the split.
         tokenizer: A Hugging Face tokenizer.
-        max_length: Longer rows are cut.
+        settings: Head and lengths.
         cache_dir: Folder that trials and workers share. Of several at once one works, the others
             wait for it.
 
@@ -66,9 +41,9 @@ def load_tokenized(
         The tokenised rows, in the order of the dataset.
 
     Raises:
-        DataError: When the split cannot be read or does not fit the task.
+        DataError: When the split cannot be read or does not fit task and head.
     """
-    key = cache_key(task, split, tokenizer, max_length)
+    key = cache_key(task, split, tokenizer, settings)
     path = cache_dir / "tokens" / f"{key}.npz"
     cached = _read(path)
     if cached is not None:
@@ -78,15 +53,21 @@ def load_tokenized(
         cached = _read(path)
         if cached is not None:
             return cached
-        tokenized = tokenize(task, split, tokenizer, max_length)
+        tokenized = tokenize(task, split, tokenizer, settings)
         _write(tokenized, path)
         return tokenized
 
 
-def cache_key(task: TaskSpec, split: str, tokenizer: Any, max_length: int) -> str:
+def cache_key(task: TaskSpec, split: str, tokenizer: Any, settings: FeatureSettings) -> str:
     """Name of a tokenised split: equal only if nothing that shapes it differs."""
-    parts = [FORMAT, split_fingerprint(task, split), task.columns, task.num_labels]
-    parts += [tokenizer_fingerprint(tokenizer), max_length]
+    parts = [FORMAT, split_fingerprint(task, split), task.kind, task.columns, task.labels]
+    parts += [tokenizer_fingerprint(tokenizer), settings.head, settings.max_length]
+    if settings.head == "question_answering":
+        parts += [settings.doc_stride, settings.with_spans]
+    if settings.is_generative:
+        # The default prompt of a kind holds the dataset's name.
+        prompt = [task.prompt, None if task.prompt else task.name]
+        parts += [prompt, task.label_words, settings.max_target_length, tokenizer.eos_token_id]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -100,45 +81,36 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
-def tokenize(task: TaskSpec, split: str, tokenizer: Any, max_length: int) -> TokenizedSplit:
+def tokenize(
+    task: TaskSpec, split: str, tokenizer: Any, settings: FeatureSettings
+) -> TokenizedSplit:
     """Read, check and tokenise one split.
 
     Args:
         task: The dataset.
         split: Name of the split.
         tokenizer: A Hugging Face tokenizer.
-        max_length: Longer rows are cut, of a pair the longer text first.
+        settings: Head and lengths.
 
     Returns:
         The tokenised rows.
 
     Raises:
-        DataError: When the split cannot be read or does not fit the task.
+        DataError: When the split cannot be read or does not fit task and head.
     """
     table = read_split(task, split)
     check_split(table, task, split)
-    texts = [table[name].to_pylist() for name in task.text_columns]
-    rows: dict[str, list[list[int]]] = {}
-    for start in range(0, table.num_rows, CHUNK):
-        chunk = [column[start : start + CHUNK] for column in texts]
-        encoded = tokenizer(*chunk, truncation=True, max_length=max_length)
-        for name in ("input_ids", "token_type_ids"):
-            if name in encoded:
-                rows.setdefault(name, []).extend(encoded[name])
-    lengths = [len(row) for row in rows["input_ids"]]
-    return TokenizedSplit(
-        columns={name: np.concatenate(column).astype(np.int32) for name, column in rows.items()},
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels=table[task.label_column].to_numpy().astype(np.int64),
-    )
+    return make_features(table, task, tokenizer, settings)
 
 
 def _read(path: Path) -> TokenizedSplit | None:
     try:
         with np.load(path) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+            parts = {tuple(name.split(".")): stored[name] for name in stored.files}
+        names = [name for part, name in parts if part == _VALUES]
         return TokenizedSplit(
-            offsets=arrays.pop("offsets"), labels=arrays.pop("labels"), columns=arrays
+            ragged={name: Ragged(parts[_VALUES, name], parts[_OFFSETS, name]) for name in names},
+            fixed={name: array for (part, name), array in parts.items() if part == _FIXED},
         )
     except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         # Missing, or damaged from outside (we write atomically): tokenise again.
@@ -146,7 +118,10 @@ def _read(path: Path) -> TokenizedSplit | None:
 
 
 def _write(tokenized: TokenizedSplit, path: Path) -> None:
-    arrays = {**tokenized.columns, "offsets": tokenized.offsets, "labels": tokenized.labels}
+    arrays = {f"{_FIXED}.{name}": array for name, array in tokenized.fixed.items()}
+    for name, column in tokenized.ragged.items():
+        arrays[f"{_VALUES}.{name}"] = column.values
+        arrays[f"{_OFFSETS}.{name}"] = column.offsets
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
         np.savez(file, allow_pickle=False, **arrays)
     os.replace(file.name, path)

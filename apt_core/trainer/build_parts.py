@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from apt_core.adapters.inject import freeze_all_but, inject_adapters
 from apt_core.config import ExperimentConfig
 from apt_core.config.plan import TrainingPlan
+from apt_core.data.batch import model_inputs
 from apt_core.data.loader import DatasetLoader
 from apt_core.data.tasks import TaskSpec
 from apt_core.evaluator.evaluator import Evaluator
@@ -50,8 +51,12 @@ def build_loader(config: ExperimentConfig, tokenizer: Any) -> DatasetLoader:
         TaskSpec.of(config.data.dataset, data.spec),
         tokenizer,
         max_length=data.max_length,
+        max_target_length=data.max_target_length,
+        doc_stride=data.doc_stride,
         train_rows=data.train_rows,
         eval_rows=data.eval_rows,
+        holdout_rows=data.num_holdout_rows,
+        bucket_batches=data.bucket_batches,
         seed=training.seed,
         batch_size=training.batch_size,
         micro_batch_size=config.micro_batch_size,
@@ -67,7 +72,7 @@ def batches_on(
 ) -> Iterator[Sequence[Mapping[str, Tensor]]]:
     """Training batches from a step on, moved to the device."""
     for batch in loader.train_batches(start_step):
-        yield [to_device(micro_batch, device) for micro_batch in batch]
+        yield [to_device(model_inputs(micro_batch), device) for micro_batch in batch]
 
 
 def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from apt_core.config import DataConfig
+from apt_core.errors import ConfigError
 
 
 def test_own_dataset_entries_merge_key_by_key() -> None:
@@ -30,3 +31,23 @@ def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert data.spec.expanded_path == "/somewhere/sst2"
     assert data.cache_path == Path.home() / "cache"
+
+
+def test_the_rows_trained_on_are_what_the_holdout_leaves_up_to_the_limit() -> None:
+    data = DataConfig(holdout_rows=20)
+    assert data.num_trained_rows(100) == 80
+    assert DataConfig(holdout_rows=20, train_rows=30).num_trained_rows(100) == 30
+    assert DataConfig(train_rows=300).num_trained_rows(100) == 100
+    with pytest.raises(ConfigError, match=r"^data.holdout_rows: leaves none of the 20 training"):
+        data.num_trained_rows(20)
+
+
+def test_a_dataset_that_is_evaluated_on_its_holdout_gets_one() -> None:
+    assert DataConfig(dataset="sst2").num_holdout_rows == 0
+    assert DataConfig(dataset="alpaca").num_holdout_rows == 1000
+    assert DataConfig(dataset="alpaca", holdout_rows=50).num_holdout_rows == 50
+
+
+def test_mnli_is_evaluated_on_both_of_its_splits() -> None:
+    mnli = DataConfig(dataset="mnli").spec
+    assert mnli.eval_splits == ("validation_matched", "validation_mismatched")

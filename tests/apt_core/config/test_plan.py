@@ -43,9 +43,8 @@ def test_small_timetable_by_hand() -> None:
     assert plan.distill_stop == 50
 
 
-def test_train_rows_cap_the_epoch_and_a_remainder_is_a_step() -> None:
-    config = load_config(overrides=[*SMALL, "data.train_rows=95"])
-    assert plan_training(config, 1000).steps_per_epoch == 10
+def test_a_remainder_of_the_epoch_is_a_step() -> None:
+    assert plan_training(load_config(overrides=SMALL), 95).steps_per_epoch == 10
     assert plan_training(load_config(overrides=SMALL), 3).steps_per_epoch == 1
 
 

@@ -37,6 +37,10 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         ("pruning.start=200",),
         ("data.datasets.sst2.metric=accuracy",),
         ("model.adapter.mha_components=[v_proj, q_proj]",),
+        ("data.datasets.sst2.label_column=label",),
+        ("data.datasets.sst2.label_words=[negative, positive]",),
+        ("data.datasets.sst2.prompt='sst2 sentence: {sentence}'",),
+        ("data.doc_stride=7",),
         ("model.architectures.alias=FacebookAI/roberta-base", "model.model_type=alias"),
     ],
     "max_steps wins over epochs": [
@@ -95,6 +99,12 @@ DIFFERENT = [
     "data.max_length=64",
     "data.train_rows=100",
     "data.eval_rows=100",
+    "data.max_target_length=64",
+    "data.holdout_rows=100",
+    "data.bucket_batches=1",
+    "data.datasets.sst2.label_words=[bad, good]",
+    "data.datasets.sst2.prompt='{sentence} it was'",
+    "data.datasets.sst2.more_eval_splits=[test]",
     "training.seed=2",
     "training.batch_size=16",
     "training.micro_batch_size=8",
@@ -130,3 +140,11 @@ def test_only_the_chosen_paths_enter_with_their_variables(monkeypatch: pytest.Mo
     assert found["data"]["spec"]["path"] == "/here/d"
     assert "architectures" not in found["model"]
     assert "datasets" not in found["data"]
+
+
+def test_the_overlap_of_windows_counts_where_there_are_windows() -> None:
+    assert key("data.dataset=squad") != key("data.dataset=squad", "data.doc_stride=7")
+
+
+def test_a_holdout_that_is_taken_anyway_may_be_spelt_out() -> None:
+    assert key("data.dataset=alpaca") == key("data.dataset=alpaca", "data.holdout_rows=1000")

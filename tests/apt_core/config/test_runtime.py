@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from apt_core.config import GridBlock, OrchestrationConfig
+from apt_core.config import GridBlock, MetricNames, OrchestrationConfig
+from apt_core.config.task_kinds import METRICS_OF_KIND
 
 
 def test_a_single_value_of_a_grid_counts_as_a_list_of_one() -> None:
@@ -19,3 +20,9 @@ def test_a_single_value_of_a_grid_counts_as_a_list_of_one() -> None:
 def test_the_results_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE", "/somewhere")
     assert OrchestrationConfig(results_dir="${PLACE}/runs").results_path == Path("/somewhere/runs")
+
+
+def test_every_kind_of_task_has_a_main_metric_of_its_own() -> None:
+    names = MetricNames().model_dump()
+    assert set(names) == set(METRICS_OF_KIND)
+    assert all(name in METRICS_OF_KIND[kind] for kind, name in names.items())

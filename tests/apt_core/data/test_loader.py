@@ -61,7 +61,7 @@ def labels_of(batches: Iterator[list[dict[str, Tensor]]], count: int) -> list[li
 def test_a_batch_holds_padded_ids_a_mask_and_labels(task, tokenizer, tmp_path) -> None:
     batches = loader(task, tokenizer, tmp_path, train_rows=3, batch_size=3).train_batches(0)
     (batch,) = next(batches)
-    assert set(batch) == {"input_ids", "attention_mask", "labels"}
+    assert set(batch) == {"input_ids", "attention_mask", "labels", "loss_weight"}
     for row, label in enumerate(batch["labels"].tolist()):
         ids = tokenizer(SENTENCES[label % 3])["input_ids"]
         padding = batch["input_ids"].shape[1] - len(ids)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from apt_core.config.data import BUILTIN_DATASETS, DatasetSpec
 from apt_core.data.preflight import check_dataset
 from apt_core.data.tasks import TaskSpec
 from apt_core.errors import DataError
+from tests.tiny_tasks import qa_row, write_split, write_task
 
 
 def test_the_embedded_dataset_passes() -> None:
@@ -34,6 +36,25 @@ def test_both_splits_are_checked_and_counted(tmp_path: Path) -> None:
     assert (facts.num_train_rows, facts.num_eval_rows) == (3, 2)
     with pytest.raises(DataError, match=r'mine: split "train": column "label" holds class 1'):
         check_dataset(TaskSpec("mine", str(tmp_path), ("sentence",), ("no",)))
+
+
+def test_every_evaluated_split_is_checked_but_the_holdout(tmp_path: Path) -> None:
+    task = write_task(tmp_path, "regression")
+    assert check_dataset(replace(task, eval_split="holdout")).num_eval_rows is None
+    more = replace(task, more_eval_splits=("test", "holdout"))
+    with pytest.raises(DataError, match='split "test" has no file'):
+        check_dataset(more)
+    write_split(tmp_path, "test", [{"text": "x", "label": None}])
+    with pytest.raises(DataError, match='split "test": column "label" holds'):
+        check_dataset(more)
+
+
+def test_misplaced_answers_are_counted_and_not_fatal(tmp_path: Path) -> None:
+    task = write_task(tmp_path, "qa")
+    assert check_dataset(task).num_misplaced == 0
+    rows = [qa_row(1), {**qa_row(2), "answers": {"text": ["nowhere"], "answer_start": [3]}}]
+    write_split(tmp_path, "train", rows)
+    assert check_dataset(task).num_misplaced == 1
 
 
 def test_importing_preflight_loads_no_gpu_stack() -> None:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from apt_core.data.sources import check_split, read_split, split_files, split_fingerprint
+from apt_core.data.checks import check_split
+from apt_core.data.sources import read_split, split_files, split_fingerprint
 from apt_core.data.tasks import TaskSpec
 from apt_core.errors import DataError
 
@@ -54,7 +55,7 @@ def test_a_missing_split_is_named_with_what_is_there(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_text("sentence,label\n")
-    with pytest.raises(DataError, match=r'files of split "train" in .* cannot be read'):
+    with pytest.raises(DataError, match=r"train.parquet: cannot be read as parquet .*; mend"):
         read_split(local(tmp_path), "train")
 
 
@@ -66,7 +67,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
         ([1, 2], [0, 1], r'column "sentence" holds int64, not text; set text_columns$'),
         (["x", "y"], [0, 2], r'column "label" holds class 2 in row 1, but labels has 2 classes'),
         (["x", "y"], [-1, 0], r'column "label" holds class -1 in row 0, but labels has 2 classes'),
-        (["x", "y"], [0, None], r'column "label" holds null, first in row 1; remove'),
+        (["x", "y"], [0, None], r'column "label" holds null in 1 rows, first in row 1; remove'),
         (["x", "y"], [0.5, 1.0], r'column "label" holds double, not class numbers'),
     ],
 )

@@ -16,9 +16,42 @@ def at(path: str, subset: str | None = None) -> TaskSpec:
 def test_every_built_in_dataset_becomes_a_task(name: str) -> None:
     spec = DatasetSpec(**BUILTIN_DATASETS[name])
     task = TaskSpec.of(name, spec)
-    assert task.columns == (*spec.text_columns, "label")
-    assert (task.labels, task.num_labels) == (spec.labels, len(spec.labels))
+    assert task.columns == (*spec.text_columns, spec.target_column)
+    assert (task.labels, task.num_labels) == (spec.labels, spec.num_labels)
     assert (task.train_split, task.eval_split) == (spec.train_split, spec.eval_split)
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        ("classification", "label"),
+        ("regression", "label"),
+        ("qa", "answers"),
+        ("summarization", "summary"),
+        ("instruction", "output"),
+    ],
+)
+def test_the_column_to_predict_depends_on_the_kind(kind: str, column: str) -> None:
+    task = TaskSpec("some", "x", ("one", "two"), kind=kind)
+    assert task.columns == ("one", "two", column)
+    assert TaskSpec("some", "x", ("one",), kind=kind, label_column="y").columns == ("one", "y")
+
+
+def test_labels_stand_for_themselves_until_words_are_given() -> None:
+    assert at("x").label_words == ("no", "yes")
+    given = TaskSpec("some", "x", ("one",), ("no", "yes"), label_words=("bad", "good"))
+    assert (given.labels, given.label_words) == (("no", "yes"), ("bad", "good"))
+
+
+def test_an_entry_of_the_config_brings_prompt_words_and_further_splits() -> None:
+    entry = {
+        **BUILTIN_DATASETS["mnli"],
+        "prompt": "{premise} {hypothesis}",
+        "label_words": ["a", "b", "c"],
+    }
+    task = TaskSpec.of("mnli", DatasetSpec.model_validate(entry))
+    assert (task.prompt, task.label_words) == ("{premise} {hypothesis}", ("a", "b", "c"))
+    assert task.eval_splits == ("validation_matched", "validation_mismatched")
 
 
 def test_glue_with_a_slash_is_short_for_the_hub_dataset() -> None:

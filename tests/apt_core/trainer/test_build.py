@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from apt_core.data.batch import model_inputs
 from apt_core.data.loader import DatasetLoader
 from apt_core.data.tasks import TaskSpec
 from apt_core.errors import ConfigError
@@ -133,7 +134,7 @@ def test_the_export_loads_again_and_scores_the_same(arm, root):
     )
     ((batch, num_rows),) = list(loader.eval_batches())
     with torch.no_grad():
-        outputs = load_pruned(folder / "export")(**batch)
+        outputs = load_pruned(folder / "export")(**model_inputs(batch))
     assert num_rows == 24
     assert METRICS["accuracy"](outputs.logits.argmax(-1), batch["labels"]) == report.metric
     # The tiny model's accuracy is coarse; its loss is not.
