@@ -16,6 +16,8 @@ from apt_core.evaluator.generation import GenerationSettings
 from apt_core.evaluator.predict import ClassificationPredictor, SpanPredictor, make_predictor
 from apt_core.evaluator.scorers import ClassificationScorer, SpanScorer, make_scorer
 from apt_core.models.trained_modules import TrainedModules
+from tests.reference.evaluation_cases import HEADS, evaluate_rows
+from tests.spawn import run_workers
 from tests.tiny_generative import EOS, causal_batch, prompts_of, tiny_llama, word_tokenizer
 
 
@@ -179,3 +181,17 @@ def test_a_causal_model_is_scored_on_what_it_writes() -> None:
     hits = sum(w.num_correct for w in written)
     assert values["eval/token_accuracy"] == hits / 5
     assert values["eval/loss"] > 0
+
+
+@pytest.mark.distributed
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["torch", 3])
+@pytest.mark.parametrize("head_kind", sorted(HEADS))
+def test_two_workers_write_and_score_what_one_does(head_kind: str, kind: str | int) -> None:
+    num_beams = 1 if kind == "torch" else 2
+    alone = evaluate_rows(head_kind, "torch", num_beams)
+    assert len({len(text.split()) for text in alone["texts"]}) > 1  # some end before others
+    both = run_workers(evaluate_rows, head_kind=head_kind, kind=kind, num_beams=num_beams)
+    assert both[0] == both[1]
+    assert both[0]["texts"] == alone["texts"]
+    assert both[0]["metrics"] == pytest.approx(alone["metrics"], abs=1e-6)
