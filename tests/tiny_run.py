@@ -76,6 +76,8 @@ def tiny_experiment(root: Path, *overrides: str, dropout: float = 0.1) -> Experi
         "data.datasets.tiny.labels=[bad, good]",
         "data.max_length=16",
         f"data.cache_dir={root / 'cache'}",
+        # Too few rows to sort: every batch would hold one length.
+        "data.bucket_batches=1",
         f"training.max_steps={TOTAL_STEPS}",
         "training.batch_size=8",
         "training.learning_rate=0.003",

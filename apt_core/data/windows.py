@@ -68,10 +68,8 @@ def window_features(
     windows = list(_windows(table, task, tokenizer, max_length, doc_stride))
     positions = np.array([answer_tokens(w.spans, answers[w.row]) for w in windows])
     rows = np.array([window.row for window in windows], dtype=np.int64)
-    found = np.zeros(table.num_rows, dtype=np.bool_)
+    found = np.array([answer is None for answer in answers])
     found[rows[positions[:, 0] > 0]] = True
-    unanswerable = np.array([answer is None for answer in answers])
-    trainable = (found | unanswerable) & ~misplaced_rows(table, task)
     ragged = {"input_ids": Ragged.of([window.ids for window in windows])}
     if "token_type_ids" in tokenizer.model_input_names:
         ragged["token_type_ids"] = Ragged.of([window.type_ids for window in windows])
@@ -83,7 +81,7 @@ def window_features(
             "rows": rows,
             "start_positions": positions[:, 0].astype(np.int64),
             "end_positions": positions[:, 1].astype(np.int64),
-            "trainable": trainable[rows],
+            "trainable": (found & ~misplaced_rows(table, task))[rows],
         },
     )
 
