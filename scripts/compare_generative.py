@@ -17,12 +17,13 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     T5ForConditionalGeneration,
 )
 
 from apt_core.data.toy import TOY_TASKS, toy_rows
-from scripts.toy_generative import EOS, IGNORE, PAD, Batch, GenerativeModel, build_model, padded
+from scripts.toy_generative import EOS, IGNORE, PAD, Batch, build_model, padded
 from scripts.toy_model import length_buckets, linear_schedule
 
 BATCH_SIZE = 32
@@ -97,7 +98,7 @@ def batch_of(pairs: Pairs, *, seq2seq: bool) -> Batch:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def finetune(model: GenerativeModel, pairs: Pairs, setup: Setup, seed: int) -> None:
+def finetune(model: PreTrainedModel, pairs: Pairs, setup: Setup, seed: int) -> None:
     """Train every weight."""
     seq2seq = isinstance(model, T5ForConditionalGeneration)
     rate = LEARNING_RATES["t5" if seq2seq else "llama"]
@@ -115,7 +116,7 @@ def finetune(model: GenerativeModel, pairs: Pairs, setup: Setup, seed: int) -> N
 
 
 @torch.no_grad()
-def exact_match(model: GenerativeModel, pairs: Pairs) -> float:
+def exact_match(model: PreTrainedModel, pairs: Pairs) -> float:
     """Fraction of prompts that greedy decoding answers word for word."""
     model.eval()
     seq2seq = isinstance(model, T5ForConditionalGeneration)
@@ -137,12 +138,12 @@ def exact_match(model: GenerativeModel, pairs: Pairs) -> float:
     return hits / len(pairs)
 
 
-def start(name: str, folder: Path | None) -> GenerativeModel:
+def start(name: str, folder: Path | None) -> PreTrainedModel:
     """The packaged weights, or random ones for None."""
     if folder is None:
         return build_model(name, len(AutoTokenizer.from_pretrained(packaged(name))))
     auto = AutoModelForSeq2SeqLM if name == "t5" else AutoModelForCausalLM
-    model: GenerativeModel = auto.from_pretrained(folder)
+    model: PreTrainedModel = auto.from_pretrained(folder)
     if name == "t5":
         model.config.dropout_rate = 0.0
         for module in model.modules():

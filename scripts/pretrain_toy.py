@@ -1,8 +1,8 @@
 """Pretrain an embedded toy model, or measure what its pretraining is worth.
 
-``python -m scripts.pretrain_toy --model roberta|t5|llama`` writes ``apt_core/data/assets/toy-MODEL``;
-``--compare`` fine-tunes those weights beside random ones and prints the tables of docs/toy.md. One
-core, minutes.
+``python -m scripts.pretrain_toy --model roberta|t5|llama`` writes the model's folder below
+``apt_core/data/assets``; ``--compare`` fine-tunes those weights beside random ones and prints the
+tables of docs/toy.md. One core, minutes.
 """
 
 import argparse

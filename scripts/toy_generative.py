@@ -12,6 +12,7 @@ from transformers import (
     GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -25,7 +26,6 @@ IGNORE = -100
 WORDS = r"\d+\.\d+|\w+|[^\w\s]"
 """A score, a word or a punctuation mark."""
 Batch = dict[str, Tensor]
-GenerativeModel = T5ForConditionalGeneration | LlamaForCausalLM
 
 
 def build_tokenizer(model: str) -> PreTrainedTokenizerFast:
@@ -53,7 +53,7 @@ def build_tokenizer(model: str) -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(model: str, vocab_size: int) -> GenerativeModel:
+def build_model(model: str, vocab_size: int) -> PreTrainedModel:
     """The network with random weights."""
     shared: dict[str, Any] = {
         "vocab_size": vocab_size,
@@ -99,7 +99,7 @@ def padded(rows: list[list[int]], filler: int = PAD) -> Tensor:
     return torch.tensor([row + [filler] * (width - len(row)) for row in rows])
 
 
-def save(model: GenerativeModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write config, fp16 weights, tokenizer and generation settings; they load as float32."""
     folder.mkdir(parents=True, exist_ok=True)
     config = model.config.to_dict() | {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel, T5ForConditionalGeneration
 
 from apt_core.data import toy_words
 from apt_core.data.toy_stories import Story, stories
@@ -18,7 +18,6 @@ from scripts.toy_generative import (
     IGNORE,
     PAD,
     Batch,
-    GenerativeModel,
     build_model,
     build_tokenizer,
     padded,
@@ -106,7 +105,7 @@ def causal_batch(rows: Rows) -> tuple[Batch, Tensor]:
     return batch, torch.tensor([0.0, BODY_WEIGHT, 1.0])[weights]
 
 
-def loss_of(model: GenerativeModel, rows: Rows, encoder: Encoder, rng: random.Random) -> Tensor:
+def loss_of(model: PreTrainedModel, rows: Rows, encoder: Encoder, rng: random.Random) -> Tensor:
     """Cross entropy per word."""
     if isinstance(model, T5ForConditionalGeneration):
         loss: Tensor = model(**seq2seq_batch(rows, encoder, rng)).loss
@@ -129,8 +128,8 @@ def probes(num: int = 200) -> Iterator[Story]:
 
 
 @torch.no_grad()
-def probe(model: GenerativeModel, encoder: Encoder) -> tuple[float, float]:
-    """Fractions of verdicts on the right side, and of restated words foretold, on unseen stories."""
+def probe(model: PreTrainedModel, encoder: Encoder) -> tuple[float, float]:
+    """How many unseen verdicts are guessed on the right side, and how many restated words."""
     rows = [(encoder.ids(story.body), encoder.ids(story.tail)) for story in probes()]
     model.eval()
     if isinstance(model, T5ForConditionalGeneration):
@@ -156,7 +155,7 @@ def probe(model: GenerativeModel, encoder: Encoder) -> tuple[float, float]:
     return float(right.float().mean()), float(hits.float().mean())
 
 
-def pretrain(name: str, seed: int, steps: int | None = None) -> GenerativeModel:
+def pretrain(name: str, seed: int, steps: int | None = None) -> PreTrainedModel:
     """Pretrain a toy T5 or LLaMA from random weights and co-occurrence word vectors."""
     torch.manual_seed(seed)
     rng, encoder = random.Random(seed), Encoder(name)
@@ -188,7 +187,7 @@ def pretrain(name: str, seed: int, steps: int | None = None) -> GenerativeModel:
     return model
 
 
-def start_embeddings(model: GenerativeModel, rows: Rows) -> None:
+def start_embeddings(model: PreTrainedModel, rows: Rows) -> None:
     """Word vectors from co-occurrence, at the scale that the network begins with."""
     embeddings = model.get_input_embeddings().weight
     texts = [[BOS, *body, *tail, EOS] for body, tail in rows[:20_000]]
