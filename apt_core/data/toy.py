@@ -6,20 +6,21 @@ examples and what a model scores on them.
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
-from apt_core.data.toy_grammar import HALF, MIN_VALUE, Clause, ToyWriter
+from apt_core.data.toy_grammar import HALF, MIN_VALUE, TOY_VERSION, Clause, Row, ToyWriter
+from apt_core.data.toy_instruction import instruction_rows
+from apt_core.data.toy_pairs import PAIR_LABELS, pair_rows
+from apt_core.data.toy_qa import qa_rows
+from apt_core.data.toy_summary import summary_rows
 
-TOY_VERSION = 1
-"""Raised when the language changes in a way that makes older weights or results incomparable."""
 LABEL_NOISE = 0.04
 """Fraction of labels, in every split, that say the opposite of the sentence: the best score is
 0.96."""
+NUM_ROWS: Mapping[str, int] = MappingProxyType({"validation": 1000, "train": 4000})
 ONE_STATEMENT, DISTRACTED = 0.8, 0.3
 """How often a review makes one statement instead of two, and holds a distractor."""
-Row = dict[str, Any]
 
 
 def sentiment_text(rng: random.Random) -> Clause:
@@ -56,8 +57,10 @@ class ToyTask:
     generate: Callable[[int], Iterator[Row]]
     """seed -> endless rows, without ``idx``."""
     text_columns: tuple[str, ...]
-    labels: tuple[str, ...]
-    num_rows: Mapping[str, int]
+    labels: tuple[str, ...] = ()
+    """Class names; of classification tasks only."""
+    kind: str = "classification"
+    num_rows: Mapping[str, int] = field(default_factory=lambda: NUM_ROWS)
     """Split -> rows. Splits are pieces of one stream, validation first: they share no row."""
 
 
@@ -67,7 +70,18 @@ TOY_TASKS: Mapping[str, ToyTask] = MappingProxyType(
             generate=sentiment_rows,
             text_columns=("sentence",),
             labels=("negative", "positive"),
-            num_rows=MappingProxyType({"validation": 1000, "train": 4000}),
+        ),
+        "pairs": ToyTask(
+            generate=pair_rows,
+            text_columns=("premise", "hypothesis"),
+            labels=PAIR_LABELS,
+        ),
+        "qa": ToyTask(generate=qa_rows, text_columns=("question", "context"), kind="qa"),
+        "summary": ToyTask(generate=summary_rows, text_columns=("document",), kind="summarization"),
+        "instruction": ToyTask(
+            generate=instruction_rows,
+            text_columns=("instruction", "input"),
+            kind="instruction",
         ),
     }
 )

@@ -4,8 +4,7 @@ import random
 from collections.abc import Iterator
 
 from apt_core.data import toy_words as words
-from apt_core.data.toy import TOY_VERSION
-from apt_core.data.toy_grammar import GRADED, HALF, MIN_VALUE, ToyWriter
+from apt_core.data.toy_grammar import GRADED, HALF, MIN_VALUE, TOY_VERSION, ToyWriter
 
 PLAIN, VERDICT = 0.25, 0.8
 """Fractions of the texts that are plain, and that close with a verdict."""

@@ -1,9 +1,14 @@
 """The grammar of the toy language: clauses with a value, and how clauses combine. Stdlib only."""
 
 import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from apt_core.data import toy_words as words
+
+TOY_VERSION = 1
+"""Raised when the language changes in a way that makes older weights or results incomparable."""
+Row = dict[str, Any]
+"""One row of a task, by column."""
 
 GRADED = (
     (words.WEAK_POSITIVE, 1.0),

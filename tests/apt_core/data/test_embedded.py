@@ -55,6 +55,6 @@ def test_an_embedded_dataset_can_be_written_as_files(tmp_path: Path) -> None:
 
 
 def test_a_dataset_that_is_not_embedded_is_refused_with_what_is(tmp_path: Path) -> None:
-    message = r'data.datasets.path: no dataset is embedded .*"embedded:nope"\); .*: sentiment$'
+    message = r'path: no dataset is embedded .*"embedded:nope"\); .*: instruction, .*, summary$'
     with pytest.raises(DataError, match=message):
         embedded_dataset_path("nope", tmp_path)

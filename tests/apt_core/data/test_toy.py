@@ -1,5 +1,7 @@
 """The rows of the toy language, against a reader that knows only the text."""
 
+import hashlib
+import json
 import random
 
 import pytest
@@ -49,6 +51,31 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_others(
 ) -> None:
     assert toy_rows("sentiment") == rows
     assert toy_rows("sentiment", seed=1)["train"][:5] != rows["train"][:5]
+
+
+SENTIMENT_SHA256 = "3ac225916709275049d875d96618b5e1d40a9c30383aaf7cf542298f014ef7ed"
+
+
+def test_the_sentiment_rows_are_those_that_the_weights_were_measured_on(
+    rows: dict[str, list[dict[str, object]]],
+) -> None:
+    assert hashlib.sha256(json.dumps(rows).encode()).hexdigest() == SENTIMENT_SHA256
+
+
+@pytest.mark.parametrize("task", sorted(TOY_TASKS))
+def test_every_task_is_the_same_each_time_and_has_the_size_it_says(task: str) -> None:
+    made = toy_rows(task)
+    assert {s: len(r) for s, r in made.items()} == dict(TOY_TASKS[task].num_rows)
+    assert toy_rows(task) == made
+    assert toy_rows(task, seed=1)["train"][:5] != made["train"][:5]
+    assert set(TOY_TASKS[task].text_columns) < set(made["train"][0])
+
+
+@pytest.mark.parametrize("task", ["pairs", "qa"])
+def test_tasks_that_an_encoder_reads_stay_inside_its_vocabulary(task: str) -> None:
+    columns = TOY_TASKS[task].text_columns
+    texts = [str(row[name]) for row in toy_rows(task)["train"] for name in columns]
+    assert {word for text in texts for word in text.split()} <= set(vocabulary())
 
 
 def test_rows_and_corpus_stay_inside_the_vocabulary(
