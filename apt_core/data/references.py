@@ -68,7 +68,7 @@ def target_text(target: Any, task: TaskSpec) -> str:
         the text itself.
     """
     if task.kind == "classification":
-        return task.label_words[target]
+        return str(task.label_words[target])
     if task.kind == "regression":
         return f"{target:.1f}"
     if task.kind == "qa":

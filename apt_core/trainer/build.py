@@ -17,6 +17,7 @@ from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
+from apt_core.trainer.build_reporter import build_reporter, run_facts
 from apt_core.trainer.callbacks import Callback, Callbacks
 from apt_core.trainer.checkpoint import Checkpointer
 from apt_core.trainer.loop import APTrainer, Cadence
@@ -83,9 +84,9 @@ def build_trainer(
         revision=config.model.revision,
         trust_remote_code=config.model.trust_remote_code,
     )
-    loader = parts.build_loader(config, tokenizer)
-    plan = plan_training(config, loader.num_train_rows)
     loaded, structure = _build_model(config)
+    loader = parts.build_loader(config, tokenizer, loaded)
+    plan = plan_training(config, loader.num_train_rows)
     distiller = method.build_distiller(config, plan, loaded, structure)
     return APTrainer(
         modules=TrainedModules(loaded.model),
@@ -95,14 +96,14 @@ def build_trainer(
         salience=method.build_salience(config, loaded, structure),
         controller=method.build_controller(config, plan, loaded, structure, distiller),
         distiller=distiller,
-        evaluator=parts.build_reporter(
+        evaluator=build_reporter(
             config,
             loaded,
             tokenizer,
             loader,
             device=device,
             run_dir=run_dir,
-            facts=parts.run_facts(config, run_id, command),
+            facts=run_facts(config, run_id, command),
         ),
         checkpointer=Checkpointer(
             run_dir / "checkpoints",
@@ -115,6 +116,14 @@ def build_trainer(
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
+        one_shot=method.build_one_shot(
+            config,
+            plan,
+            loaded,
+            structure,
+            batches=partial(parts.calibration_batches_on, loader, device, config),
+            device=device,
+        ),
         should_stop=should_stop,
     )
 

@@ -1,11 +1,7 @@
 """The parts that the builder puts together; like the builder, they read configuration."""
 
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +10,8 @@ from torch import Tensor, nn
 from apt_core.adapters.inject import freeze_all_but, inject_adapters
 from apt_core.config import ExperimentConfig
 from apt_core.config.plan import TrainingPlan
-from apt_core.data.batch import model_inputs
 from apt_core.data.loader import DatasetLoader
 from apt_core.data.tasks import TaskSpec
-from apt_core.evaluator.evaluator import Evaluator
-from apt_core.evaluator.predict import make_predictor
-from apt_core.evaluator.scorers import make_scorer
 from apt_core.models.loading import LoadedModel, load_model
 from apt_core.models.modules import checkpoint_activations
 from apt_core.models.structure import Structure
@@ -27,7 +19,6 @@ from apt_core.models.trained_modules import STUDENT
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine, EngineFactory, OptimizerSnapshot
 from apt_core.trainer.optim import OptimizerSettings
-from apt_core.trainer.reporter import InferenceSettings, Reporter, RunFacts
 from apt_core.trainer.torch_engine import TorchEngine
 
 MHA_ROLES = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
@@ -44,7 +35,7 @@ def pick_device(config: ExperimentConfig) -> torch.device:
     return torch.device("cpu")
 
 
-def build_loader(config: ExperimentConfig, tokenizer: Any) -> DatasetLoader:
+def build_loader(config: ExperimentConfig, tokenizer: Any, loaded: LoadedModel) -> DatasetLoader:
     """The data of this worker."""
     data, training = config.data, config.training
     return DatasetLoader(
@@ -64,6 +55,8 @@ def build_loader(config: ExperimentConfig, tokenizer: Any) -> DatasetLoader:
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         cache_dir=data.cache_path,
+        head=loaded.model_map.head_kind,
+        vocab_size=loaded.config.vocab_size,
     )
 
 
@@ -72,7 +65,19 @@ def batches_on(
 ) -> Iterator[Sequence[Mapping[str, Tensor]]]:
     """Training batches from a step on, moved to the device."""
     for batch in loader.train_batches(start_step):
-        yield [to_device(model_inputs(micro_batch), device) for micro_batch in batch]
+        yield [to_device(micro_batch, device) for micro_batch in batch]
+
+
+def calibration_batches_on(
+    loader: DatasetLoader, device: torch.device, config: ExperimentConfig
+) -> Iterator[Mapping[str, Tensor]]:
+    """The batches that one-shot pruning looks at, moved to the device."""
+    pruning = config.pruning
+    batches = loader.calibration_batches(
+        pruning.calibration_batch_size, pruning.calibration_batches
+    )
+    for batch in batches:
+        yield to_device(batch, device)
 
 
 def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -159,94 +164,3 @@ def engine_factory(
         return DeepSpeedEngine(module, snapshot, zero_stage=hardware.zero_stage, **options)
 
     return make_engine
-
-
-def build_reporter(
-    config: ExperimentConfig,
-    loaded: LoadedModel,
-    tokenizer: Any,
-    loader: DatasetLoader,
-    *,
-    device: torch.device,
-    run_dir: Path,
-    facts: RunFacts,
-) -> Reporter:
-    """Who scores and sums up."""
-    evaluation = config.evaluation
-    batch_sizes = evaluation.inference_batch_size if evaluation.measure_efficiency else ()
-    return Reporter(
-        build_evaluator(config, loader, tokenizer, device),
-        facts=facts,
-        hf_config=loaded.config,
-        head_kind=loaded.model_map.head_kind,
-        tokenizer=tokenizer,
-        sample_batches=loader.sample_batches,
-        mean_length=loader.mean_eval_length,
-        inference=InferenceSettings(
-            batch_sizes,
-            evaluation.latency_warmup,
-            evaluation.latency_repeats,
-            DTYPES[config.hardware.precision],
-        ),
-        run_dir=run_dir,
-    )
-
-
-def build_evaluator(
-    config: ExperimentConfig, loader: DatasetLoader, tokenizer: Any, device: torch.device
-) -> Evaluator:
-    """Who asks the student and scores its answers."""
-    head_kind, spec = "sequence_classification", config.data.spec
-    evaluation = config.evaluation
-    return Evaluator(
-        batches=partial(_eval_batches_on, loader, device),
-        references=loader.references,
-        predictor=make_predictor(head_kind, tokenizer=tokenizer),
-        scorer=make_scorer(
-            spec.task,
-            head_kind,
-            label_words=spec.labels,
-            max_answer_length=evaluation.max_answer_length,
-            null_threshold=evaluation.null_score_threshold,
-        ),
-        metric_name=config.metric_name,
-    )
-
-
-def _eval_batches_on(
-    loader: DatasetLoader, device: torch.device, split: str | None
-) -> Iterator[tuple[Mapping[str, Tensor], int]]:
-    for batch, num_rows in loader.eval_batches(split):
-        yield to_device(batch, device), num_rows
-
-
-def run_facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:
-    """What the report says about the run before anything is measured."""
-    return RunFacts(
-        run_id=run_id,
-        name=config.name,
-        arm=config.arm,
-        ablation=config.ablation,
-        model=config.model.model_type,
-        dataset=config.data.dataset,
-        seed=config.training.seed,
-        target_sparsity=config.pruning.target_sparsity if config.switches.prune else 0.0,
-        command=command,
-        environment=_environment(config),
-    )
-
-
-def _environment(config: ExperimentConfig) -> dict[str, Any]:
-    hardware = config.hardware
-    on_gpu = hardware.gpus_per_worker > 0 and torch.cuda.is_available()
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-        "cpu_count": os.cpu_count(),
-        "num_threads": torch.get_num_threads(),
-        "precision": hardware.precision,
-        "engine": hardware.engine,
-        "zero_stage": hardware.zero_stage if hardware.engine == "deepspeed" else None,
-        "num_workers": hardware.num_workers,
-    }

@@ -31,6 +31,10 @@ class Distiller(Protocol):
 class Evaluation(Protocol[Trainer_contra]):
     """Scores the student, and sums a run up."""
 
+    def begin(self, modules: TrainedModules) -> None:
+        """Look at the untrained student, when a run starts anew."""
+        ...
+
     def evaluate(self, engine: Engine) -> dict[str, float]:
         """Metrics on the evaluation split, the main one under ``metric``."""
         ...

@@ -19,7 +19,7 @@ from apt_core.trainer.collaborators import Checkpoints, Distiller, Evaluation
 from apt_core.trainer.controller import Controller, Decision
 from apt_core.trainer.distributed import any_worker
 from apt_core.trainer.engine import Engine, EngineFactory, StepOutcome
-from apt_core.trainer.measure import shape_metrics, surgery_entry
+from apt_core.trainer.measure import shape_metrics, step_metrics, surgery_entry
 from apt_core.trainer.state import TrainerState
 
 MAX_STEP_TIMES = 500
@@ -100,6 +100,7 @@ class APTrainer:
         """Run from the last checkpoint to the last step and return what the run measured."""
         self.checkpointer.restore_latest(self)
         if self.engine is None:
+            self.evaluator.begin(self.modules)
             self._prune_before_training()
             self._count_trainable()
             self.engine = self.make_engine(self.modules, None)
@@ -170,7 +171,7 @@ class APTrainer:
         if recorder is not None and measured is not None and not outcome.overflowed:
             recorder.commit(measured)
         self._watch_overflow(outcome)
-        return _step_metrics(losses, outcome, learning_rate)
+        return step_metrics(losses, outcome, learning_rate)
 
     def _micro_step(
         self, engine: Engine, batch: Mapping[str, Tensor], recorder: SalienceCollector | None
@@ -280,20 +281,3 @@ class APTrainer:
                 f"step {self.state.step}: {self._overflows} steps in a row had gradients with inf "
                 "or nan; lower training.learning_rate or set hardware.precision to bf16"
             )
-
-
-def _step_metrics(
-    losses: Sequence[Loss], outcome: StepOutcome, learning_rate: float
-) -> dict[str, float]:
-    def mean(values: Sequence[Tensor]) -> float:
-        return sum(float(value.detach()) for value in values) / len(values)
-
-    return {
-        "train/loss": mean([loss.total for loss in losses]),
-        "train/loss_task": mean([loss.task for loss in losses]),
-        "train/loss_distill": mean([loss.distill for loss in losses]),
-        "train/mu": losses[0].mu,
-        "train/learning_rate": learning_rate,
-        "train/grad_norm": outcome.grad_norm,
-        "train/loss_scale": outcome.loss_scale,
-    }

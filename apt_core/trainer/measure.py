@@ -1,10 +1,14 @@
 """Turn a run's state into the numbers that are logged."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
+from apt_core.distiller.self_distiller import Loss
 from apt_core.models.surgery_record import Surgery
+from apt_core.trainer.engine import StepOutcome
 from apt_core.trainer.state import TrainerState
 
 
@@ -44,3 +48,31 @@ def surgery_entry(state: TrainerState, surgery: Surgery, seconds: float) -> Mapp
 def median_step_times(state: TrainerState) -> dict[str, float]:
     """Median seconds of a step by phase."""
     return {phase: statistics.median(times) for phase, times in state.step_times.items() if times}
+
+
+def step_metrics(
+    losses: Sequence[Loss], outcome: StepOutcome, learning_rate: float
+) -> dict[str, float]:
+    """The numbers of one optimizer step.
+
+    Args:
+        losses: of its micro-batches, each weighted by its share in the step.
+        outcome: what the engine says about it.
+        learning_rate: the rate it was made with.
+
+    Returns:
+        Metrics by name.
+    """
+
+    def mean(values: Sequence[Tensor]) -> float:
+        return sum(float(value.detach()) for value in values) / len(values)
+
+    return {
+        "train/loss": mean([loss.total for loss in losses]),
+        "train/loss_task": mean([loss.task for loss in losses]),
+        "train/loss_distill": mean([loss.distill for loss in losses]),
+        "train/mu": losses[0].mu,
+        "train/learning_rate": learning_rate,
+        "train/grad_norm": outcome.grad_norm,
+        "train/loss_scale": outcome.loss_scale,
+    }

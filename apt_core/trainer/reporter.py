@@ -21,9 +21,11 @@ from apt_core.evaluator.efficiency import (
 )
 from apt_core.evaluator.evaluator import Evaluator
 from apt_core.evaluator.generation import TokenIds
+from apt_core.evaluator.lm_eval import LmEvalSettings, run_lm_eval
 from apt_core.models.export import export_model
 from apt_core.models.loading import build_model
 from apt_core.models.spec import HeadKind
+from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import Efficiency, InferencePoint, RunReport
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine
@@ -33,6 +35,7 @@ from apt_core.trainer.state import TrainerState
 
 logger = logging.getLogger(__name__)
 SPARSITY_TOLERANCE = 0.01
+BENCHMARKS_BEFORE, BENCHMARKS_AFTER = "lm_eval_before.json", "lm_eval.json"
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,11 @@ class Reporter:
         head_kind: what the model predicts.
         tokenizer: exported beside the model.
         sample_batches: batch size -> real batches for timing.
-        mean_length: mean number of tokens in the evaluation split.
+        mean_lengths: mean number of tokens in the evaluation split: of inputs and of targets.
         inference: how to measure.
         run_dir: where ``export/`` and ``result.json`` go.
+        more_splits: further splits that are scored once, at the end.
+        benchmarks: run on the model before and after training; None: no benchmarks.
     """
 
     def __init__(
@@ -88,9 +93,11 @@ class Reporter:
         head_kind: HeadKind,
         tokenizer: Any,
         sample_batches: Callable[[int], Sequence[Mapping[str, Tensor]]],
-        mean_length: float,
+        mean_lengths: tuple[float, float],
         inference: InferenceSettings,
         run_dir: Path,
+        more_splits: Sequence[str] = (),
+        benchmarks: LmEvalSettings | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.facts = facts
@@ -98,13 +105,24 @@ class Reporter:
         self.head_kind = head_kind
         self.tokenizer = tokenizer
         self.sample_batches = sample_batches
-        self.mean_length = mean_length
+        self.mean_lengths = mean_lengths
         self.inference = inference
         self.run_dir = run_dir
+        self.more_splits = more_splits
+        self.benchmarks = benchmarks
+        self._scores: dict[str, float] = {}
+
+    def begin(self, modules: TrainedModules) -> None:
+        """Run the benchmarks on the untrained model; a resumed run has the result on disk."""
+        if self.benchmarks is None or distributed.rank() != 0:
+            return
+        before = run_lm_eval(merged_copy(modules.student), self.tokenizer, self.benchmarks)
+        write_atomically(self.run_dir / BENCHMARKS_BEFORE, before.to_json())
 
     def evaluate(self, engine: Engine) -> dict[str, float]:
         """Score the student."""
-        return self.evaluator.evaluate(engine)
+        self._scores = self.evaluator.evaluate(engine)
+        return self._scores
 
     def report(self, trainer: APTrainer) -> RunReport:
         """Export and measure the finished model, and write ``result.json`` (worker 0).
@@ -116,6 +134,7 @@ class Reporter:
             The report.
         """
         assert trainer.engine is not None
+        metrics = self._final_metrics(trainer.engine)
         trainer.engine.release()
         trainer.engine = None
         state = trainer.state
@@ -131,12 +150,31 @@ class Reporter:
                 head_kind=self.head_kind,
                 tokenizer=self.tokenizer,
             )
+            metrics |= self._benchmark(model)
             points = self._measure(model)
-        report = self._report(state, model, points)
+        report = self._report(state, model, points, metrics)
         if distributed.rank() == 0:
             write_atomically(self.run_dir / "result.json", report.to_json())
         distributed.barrier()
         return report
+
+    def _final_metrics(self, engine: Engine) -> dict[str, float]:
+        """All metrics of all splits; a run that resumed at its last step has to score again."""
+        scores = dict(self._scores or self.evaluator.evaluate(engine))
+        for split in self.more_splits:
+            scores |= self.evaluator.evaluate(engine, split)
+        return {name.removeprefix("eval/"): value for name, value in scores.items()}
+
+    def _benchmark(self, model: nn.Module) -> dict[str, float]:
+        """Benchmarks of the finished model beside those of the untrained one."""
+        if self.benchmarks is None:
+            return {}
+        after = run_lm_eval(model, self.tokenizer, self.benchmarks)
+        write_atomically(self.run_dir / BENCHMARKS_AFTER, after.to_json())
+        before = json.loads((self.run_dir / BENCHMARKS_BEFORE).read_text(encoding="utf-8"))
+        scores = {f"lm_eval/{task}": score for task, score in after.scores.items()}
+        scores |= {f"lm_eval_before/{task}": score for task, score in before["scores"].items()}
+        return scores | {"lm_eval": after.average, "lm_eval_before": before["average"]}
 
     def _measure(self, model: nn.Module) -> tuple[InferencePoint, ...]:
         if not self.inference.batch_sizes:
@@ -168,15 +206,19 @@ class Reporter:
         )
 
     def _report(
-        self, state: TrainerState, model: nn.Module, points: tuple[InferencePoint, ...]
+        self,
+        state: TrainerState,
+        model: nn.Module,
+        points: tuple[InferencePoint, ...],
+        metrics: dict[str, float],
     ) -> RunReport:
         facts = self.facts
-        last = state.history[-1]
+        main = "lm_eval" if "lm_eval" in metrics else self.evaluator.metric_name
         efficiency = Efficiency(
             num_layer_params=state.structure.num_params(),
             num_total_params=sum(p.numel() for p in model.parameters()),
             num_trainable_params_peak=state.num_trainable_params_peak,
-            macs_per_sample=macs_per_sample(state.structure, self.mean_length),
+            macs_per_sample=macs_per_sample(state.structure, *self.mean_lengths),
             peak_train_memory_gib=state.peak_memory_gib,
             inference=points,
         )
@@ -190,9 +232,9 @@ class Reporter:
             seed=facts.seed,
             target_sparsity=facts.target_sparsity,
             sparsity=state.sparsity,
-            metric_name=self.evaluator.metric_name,
-            metric=last.metric,
-            metrics={self.evaluator.metric_name: last.metric},
+            metric_name=main,
+            metric=metrics[main],
+            metrics={name: value for name, value in metrics.items() if name != "metric"},
             total_steps=state.total_steps,
             train_time_s=state.train_time_s,
             eval_time_s=state.eval_time_s,

@@ -15,7 +15,7 @@ from apt_core.data.batch import IGNORED
 from apt_core.data.loader import DatasetLoader
 from apt_core.data.preflight import check_dataset
 from apt_core.data.tasks import TaskSpec
-from apt_core.trainer.build_parts import build_loader
+from apt_core.trainer.build_parts import build_loader, load_task_model
 
 pytestmark = pytest.mark.real_data
 
@@ -184,7 +184,8 @@ def test_reviews_become_a_dataset_with_ten_lines_of_yaml(real_data: Path, tmp_pa
     config = load_config([recipe])
     facts = check_dataset(config.data.spec, "reviews")
     assert (facts.num_train_rows, facts.num_eval_rows) == (300, 100)
-    loaded = build_loader(config, tokenizer(real_data, ENCODER))
+    model = load_task_model(config)
+    loaded = build_loader(config, tokenizer(real_data, ENCODER), model)
     expected = [int(len(text) > 3500) for text in reviews[300:]]
     assert list(loaded.references().targets) == expected
     (batch,) = next(loaded.train_batches())

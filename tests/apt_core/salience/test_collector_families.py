@@ -78,6 +78,7 @@ def test_block_salience_is_the_product_of_sums_over_the_tokens_of_its_own_stream
     hidden = torch.zeros(structure.hidden_size, dtype=torch.float64)
     for s in loaded.model_map.sub_blocks:
         x = kept[s.writer.path, "in"]
+        assert x.grad is not None
         product = product_of_sums(x.detach(), x.grad, masks[s.stream])
         expected = product.reshape(-1, s.unit_width).sum(1)
         torch.testing.assert_close(measured.units[s.name].double(), expected, rtol=1e-4, atol=1e-9)
@@ -86,6 +87,7 @@ def test_block_salience_is_the_product_of_sums_over_the_tokens_of_its_own_stream
             stream = kept[s.residual_input, "in"].detach()
             hidden += product_of_sums(stream, gradient, masks[s.stream])
     for stack in loaded.model_map.stacks:
+        assert stack.final_norm is not None
         gradient = input_gradient(loaded, stack.final_norm, kept)
         stream = kept[stack.final_norm, "in"].detach()
         hidden += product_of_sums(stream, gradient, masks[stack.stream])

@@ -61,7 +61,7 @@ def test_adapters_and_head_train_where_the_arm_puts_them(root, overrides, sites)
 def test_batches_are_lists_of_micro_batches_and_start_anywhere(root):
     config = tiny_experiment(root, "training.micro_batch_size=2")
     tokenizer = load_tokenizer(config.model.path, revision=None, trust_remote_code=False)
-    loader = parts.build_loader(config, tokenizer)
+    loader = parts.build_loader(config, tokenizer, parts.load_task_model(config))
     batches = parts.batches_on(loader, CPU, 0)
     first = [next(batches) for _ in range(3)]
     assert [len(batch) for batch in first] == [4, 4, 4]

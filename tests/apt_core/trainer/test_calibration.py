@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from apt_core.models.calls import call_model
+from apt_core.models.surgery_record import KeptBlocks
 from apt_core.models.trained_modules import STUDENT, TrainedModules
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
@@ -85,7 +86,7 @@ def test_the_cut_model_has_the_density_that_was_asked_for(family: str) -> None:
 
 
 def test_dropout_plays_no_part() -> None:
-    plans = []
+    plans: list[KeptBlocks] = []
     for _ in range(2):
         made, modules, structure, _ = one_shot("roberta", dropout=0.5)
         torch.manual_seed(len(plans))
