@@ -36,6 +36,28 @@ BUILTIN_DATASETS: dict[str, dict[str, Any]] = {
         "text_columns": ["sentence"],
         "labels": ["negative", "positive"],
     },
+    "toy_pairs": {
+        "path": "embedded:pairs",
+        "text_columns": ["premise", "hypothesis"],
+        "labels": ["entailment", "neutral", "contradiction"],
+    },
+    "toy_qa": {
+        "path": "embedded:qa",
+        "task": "qa",
+        "text_columns": ["question", "context"],
+    },
+    "toy_summary": {
+        "path": "embedded:summary",
+        "task": "summarization",
+        "text_columns": ["document"],
+    },
+    "toy_instruction": {
+        "path": "embedded:instruction",
+        "task": "instruction",
+        "text_columns": ["instruction", "input"],
+        "label_column": "output",
+        "metric": "exact_match_text",
+    },
     "sst2": _glue("sst2", ["sentence"], ["negative", "positive"]),
     "cola": {
         **_glue("cola", ["sentence"], ["unacceptable", "acceptable"]),

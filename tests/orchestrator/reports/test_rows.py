@@ -41,9 +41,10 @@ def test_a_label_names_what_tells_a_row_from_its_neighbours(cell: CellKey, label
 
 
 def test_a_variant_of_several_settings_gets_a_letter_and_the_same_one_the_same_letter() -> None:
+    one: dict[str, Any] = {"training.learning_rate": 0.1}
     two: dict[str, Any] = {"pruning.start": 50, "pruning.stop": 60}
     cells = [
-        key("lora", **{"training.learning_rate": 0.1}),
+        key("lora", **one),
         key("apt", 0.4, **two),
         key("apt", 0.6, **two),
         key("apt", 0.6, **two | {"pruning.stop": 70}),
