@@ -80,7 +80,8 @@ class LmEvalConfig(Section):
     """Folder with `<dataset>/<split>.parquet` for the four default tasks; may contain ${ENV}; null:
     the harness fetches its datasets from the hub."""
     limit: PositiveCount | None = None
-    """Items per task at most (of MMLU: per subject); null: all."""
+    """Items per task; of one with subtasks (MMLU has 57) an equal share of each, rounded up; null:
+    all."""
     batch_size: PositiveCount = 8
     """Sequences per forward pass; changes speed and memory."""
 

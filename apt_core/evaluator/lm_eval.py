@@ -29,7 +29,8 @@ class LmEvalSettings:
     data_dir: Path | None = None
     """Folder with local files, see `lm_eval_data`; None: the harness's datasets from the hub."""
     limit: int | None = None
-    """Items per task at most (of MMLU: per subject), the first ones; None: all."""
+    """Items per task, the first ones; of a task with subtasks (MMLU has 57 subjects) an equal share
+    of each, rounded up; None: all."""
     batch_size: int = 8
     max_length: int | None = None
     """Longer prompts lose their beginning; None: what the model's configuration says."""
@@ -149,11 +150,16 @@ def _evaluate(model: Any, loaded: Any, settings: LmEvalSettings) -> Any:
     return lm_eval.evaluate(
         lm=model,
         task_dict=loaded,
-        limit=settings.limit,
+        limit=_limit_of_each(settings.limit, len(loaded["tasks"])),
         bootstrap_iters=0,
         log_samples=False,
         verbosity=None,
     )
+
+
+def _limit_of_each(limit: int | None, num_subtasks: int) -> int | None:
+    """The harness counts items per subtask."""
+    return None if limit is None else -(-limit // num_subtasks)
 
 
 def _sizes(result: Any) -> dict[str, int]:
