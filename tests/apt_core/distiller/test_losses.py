@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from apt_core.distiller.losses import distill_weight, layer_loss, mix, prediction_loss
+from apt_core.distiller.losses import (
+    distill_weight,
+    layer_loss,
+    mix,
+    prediction_loss,
+    rms_normalized,
+    score_loss,
+)
 from tests.reference import distillation
 
 
@@ -119,3 +126,20 @@ def test_an_empty_window_is_a_step() -> None:
 def test_a_window_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(ValueError, match=r"stop \(4\) comes before start \(5\)"):
         distill_weight(1, start=5, stop=4)
+
+
+def test_scores_are_compared_by_their_squared_distance() -> None:
+    # (1 - 3)^2 = 4 and (2 - 2.5)^2 = 0.25: mean 2.125.
+    student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [2.5]])
+    assert float(score_loss(student, teacher)) == pytest.approx(2.125)
+    assert float(score_loss(student.half(), student.half())) == 0.0
+
+
+def test_normalized_states_have_a_mean_square_of_one_and_keep_their_direction() -> None:
+    states = torch.randn(2, 3, 64) * torch.tensor([0.1, 1.0, 50.0]).reshape(1, 3, 1)
+    normalized = rms_normalized(states)
+    mean_square = normalized.square().mean(-1)
+    torch.testing.assert_close(mean_square, torch.ones(2, 3), atol=1e-3, rtol=0)
+    cosine = torch.cosine_similarity(states, normalized, dim=-1)
+    torch.testing.assert_close(cosine, torch.ones(2, 3))
+    assert float(rms_normalized(torch.zeros(1, 1, 4)).abs().max()) == 0.0
