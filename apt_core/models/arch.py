@@ -216,7 +216,9 @@ def read_structure(model: nn.Module, model_map: ModelMap) -> Structure:
 
 
 def _sub_block(model: nn.Module, s: SubBlockMap, model_map: ModelMap) -> SubBlock:
-    norm_params = model_map.spec.norm_params_per_dim if s.norm is not None else 0
+    norm_params = 0
+    if s.norm is not None:  # a LayerNorm has weight and bias, an RMSNorm a weight
+        norm_params = 2 if model_map.spec.norm_kind == "layer" else 1
     extra = (p.numel() for path in s.extra for p in model.get_submodule(path).parameters())
     return SubBlock(
         name=s.name,

@@ -102,11 +102,6 @@ class ArchSpec:
     adapts_ffn: bool = True
     """Whether feed-forward layers get adapters unless the user says otherwise."""
 
-    @property
-    def norm_params_per_dim(self) -> int:
-        """LayerNorm has weight and bias, RMSNorm a weight."""
-        return 2 if self.norm_kind == "layer" else 1
-
 
 ENCODER_TASKS: Mapping[str, HeadKind] = {
     "classification": "sequence_classification",

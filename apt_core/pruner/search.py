@@ -89,16 +89,8 @@ def search_blocks(
 
     stays = torch.zeros(len(order), dtype=torch.bool)
     stays[order[:num_kept]] = True
-    if floors.round_to > 1:
-        stays = _aligned(
-            replace(structure, sub_blocks=sub_blocks),
-            density,
-            stays,
-            sizes,
-            must_stay=must_stay,
-            budget=budget,
-            round_to=floors.round_to,
-        )
+    ordered = replace(structure, sub_blocks=sub_blocks)
+    stays = _aligned(ordered, density, stays, floors=floors, budget=budget)
     *units, hidden = (part.nonzero().flatten() for part in torch.split(stays, sizes))
     kept = dict(zip((s.name for s in sub_blocks), units, strict=True))
     return KeptBlocks({s.name: kept[s.name] for s in structure.sub_blocks}, hidden)
@@ -108,21 +100,22 @@ def _aligned(
     structure: Structure,
     density: Tensor,
     stays: Tensor,
-    sizes: list[int],
     *,
-    must_stay: Sequence[int],
+    floors: Floors,
     budget: int | float,
-    round_to: int,
 ) -> Tensor:
     """The same choice with aligned widths: of every group its densest blocks stay."""
+    if floors.round_to == 1:
+        return stays
+    sizes = [s.num_units for s in structure.sub_blocks] + [structure.hidden_size]
     by_group = [part.sort(descending=True, stable=True) for part in torch.split(density, sizes)]
     counts = aligned_counts(
         structure,
         [int(part.sum()) for part in torch.split(stays, sizes)],
         [part.values.tolist() for part in by_group],
         budget=budget,
-        at_least=must_stay,
-        round_to=round_to,
+        at_least=[*(floors.of(s) for s in structure.sub_blocks), floors.min_hidden],
+        round_to=floors.round_to,
     )
     aligned = [torch.zeros(size, dtype=torch.bool) for size in sizes]
     for part, count, chosen in zip(by_group, counts, aligned, strict=True):

@@ -10,7 +10,7 @@ from apt_core.config import ExperimentConfig
 from apt_core.config.plan import TrainingPlan, plan_training
 from apt_core.errors import ConfigError
 from apt_core.evaluator.memory import reset_peak_memory
-from apt_core.models.loading import LoadedModel, load_tokenizer
+from apt_core.models.loading import LoadedModel
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import RunReport
@@ -79,15 +79,12 @@ def build_trainer(
     """A trainer with all its collaborators, ready to train; arguments as for `run_training`."""
     _check_world_size(config)
     device = parts.pick_device(config)
-    tokenizer = load_tokenizer(
-        config.model.path,
-        revision=config.model.revision,
-        trust_remote_code=config.model.trust_remote_code,
-    )
+    tokenizer = parts.load_task_tokenizer(config)
     loaded, structure = _build_model(config)
     loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
     distiller = method.build_distiller(config, plan, loaded, structure)
+    calibration = partial(parts.calibration_batches_on, loader, device, config)
     return APTrainer(
         modules=TrainedModules(loaded.model),
         state=TrainerState(plan.total_steps, structure, loaded.structure),
@@ -116,14 +113,7 @@ def build_trainer(
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
-        one_shot=method.build_one_shot(
-            config,
-            plan,
-            loaded,
-            structure,
-            batches=partial(parts.calibration_batches_on, loader, device, config),
-            device=device,
-        ),
+        one_shot=method.build_one_shot(config, loaded, structure, calibration, device=device),
         should_stop=should_stop,
     )
 

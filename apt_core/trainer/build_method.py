@@ -4,13 +4,14 @@ import torch
 
 from apt_core.adapters.linear import APTLinear
 from apt_core.config import ExperimentConfig
-from apt_core.config.plan import TrainingPlan
+from apt_core.config.plan import NO_EVENTS, TrainingPlan
 from apt_core.distiller.self_distiller import DistillSettings, SelfDistiller, TaskDistiller
 from apt_core.models.loading import LoadedModel
 from apt_core.models.reshape import reshape_model
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT, TrainedModules
 from apt_core.pruner.policy import AdaptivePruner
+from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
 from apt_core.trainer.calibration import Batches, OneShotPruner
@@ -84,7 +85,7 @@ def build_controller(
     return APTController(
         loaded.model_map,
         scheduler,
-        pruner=_build_pruner(config, plan, loaded) if config.switches.prune else None,
+        pruner=_build_pruner(config, scheduler, loaded) if config.switches.prune else None,
         tuner=_build_tuner(config, plan, structure) if config.switches.grow_ranks else None,
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
         teacher_step=_teacher_step(plan),
@@ -96,11 +97,10 @@ def build_controller(
 
 def build_one_shot(
     config: ExperimentConfig,
-    plan: TrainingPlan,
     loaded: LoadedModel,
     structure: Structure,
-    *,
     batches: Batches,
+    *,
     device: torch.device,
 ) -> OneShotPruner | None:
     """Pruning before the first step, if it is asked for."""
@@ -116,7 +116,7 @@ def build_one_shot(
         ),
     )
     return OneShotPruner(
-        _build_pruner(config, plan, loaded),
+        _build_pruner(config, NO_EVENTS.scheduler(), loaded),
         collector,
         batches=batches,
         density=1.0 - config.pruning.pre_tuning_sparsity,
@@ -126,11 +126,11 @@ def build_one_shot(
 
 
 def _build_pruner(
-    config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel
+    config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel
 ) -> AdaptivePruner:
     pruning = config.pruning
     return AdaptivePruner(
-        plan.prune.scheduler(),
+        scheduler,
         loaded.structure,
         loaded.model_map,
         floors=Floors(

@@ -12,7 +12,7 @@ from apt_core.config import ExperimentConfig
 from apt_core.config.plan import TrainingPlan
 from apt_core.data.loader import DatasetLoader
 from apt_core.data.tasks import TaskSpec
-from apt_core.models.loading import LoadedModel, load_model
+from apt_core.models.loading import LoadedModel, load_model, load_tokenizer
 from apt_core.models.modules import checkpoint_activations
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT
@@ -83,6 +83,14 @@ def calibration_batches_on(
 def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """A batch on a device."""
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def load_task_tokenizer(config: ExperimentConfig) -> Any:
+    """The tokenizer that belongs to the model."""
+    model = config.model
+    return load_tokenizer(
+        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
 
 
 def load_task_model(config: ExperimentConfig) -> LoadedModel:

@@ -80,16 +80,8 @@ def run_payload(
     prepare_process(WorkerGroup(**payload["workers"]))
     if rank == 0:
         write_status(run_dir, TrialState.RUNNING, launch_id=launch_id)
-    train = load_entry(payload["entry"])
     try:
-        report = train(
-            load_config(run_dir),
-            run_dir=run_dir,
-            run_id=payload["run_id"],
-            command=payload["command"],
-            should_stop=should_stop,
-            **options,
-        )
+        report = _train(payload, run_dir, should_stop=should_stop, **options)
     except TrainingStoppedError as stopped:
         if rank == 0:
             write_status(run_dir, TrialState.KILLED, reason=str(stopped), launch_id=launch_id)
@@ -102,6 +94,17 @@ def run_payload(
     if rank == 0:
         write_status(run_dir, TrialState.FINISHED, launch_id=launch_id)
     return report
+
+
+def _train(payload: Mapping[str, Any], run_dir: Path, **options: Any) -> Any:
+    train = load_entry(payload["entry"])
+    return train(
+        load_config(run_dir),
+        run_dir=run_dir,
+        run_id=payload["run_id"],
+        command=payload["command"],
+        **options,
+    )
 
 
 def is_rejected(run_dir: Path, launch_id: str) -> bool:

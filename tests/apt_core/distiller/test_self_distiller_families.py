@@ -96,6 +96,7 @@ def test_a_score_is_distilled_as_a_score() -> None:
     batch = tiny_batch(labels=False) | {"labels": torch.tensor([0.5, 1.0, 2.0, 4.5])}
     loss = distiller.loss(modules, batch, 5)
     inputs = tiny_batch(labels=False)
+    assert modules.teacher is not None
     with torch.no_grad():
         expected = score_loss(modules.student(**inputs).logits, modules.teacher(**inputs).logits)
     torch.testing.assert_close(loss.distill, expected)
