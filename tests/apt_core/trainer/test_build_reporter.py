@@ -1,11 +1,17 @@
 """Which metric, which text, which benchmarks: from configuration to plain arguments."""
 
 import pytest
+import torch
 
 from apt_core.config import load_config
 from apt_core.errors import ConfigError
 from apt_core.trainer import build_reporter as built
 from tests.tiny_run import tiny_experiment
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("reporter")
 
 
 def config(*overrides: str):
