@@ -14,6 +14,7 @@ from typing import Any
 
 from apt_core.errors import UnsupportedModelError
 from apt_core.models.families import choose_head, family_named
+from orchestrator.tokenizer_files import check_tokenizer
 
 EMBEDDED = "embedded:"
 HEADER_LENGTH_BYTES = 8
@@ -81,6 +82,8 @@ def check_model(path: str, field: str) -> ModelFacts | None:
             f"{field}: no tokenizer in {folder} (looked for {', '.join(TOKENIZER_FILES)}); save "
             "the model's tokenizer into the same folder"
         )
+    if isinstance(config.get("vocab_size"), int):
+        check_tokenizer(folder, config["vocab_size"], field)
     shapes: dict[str, tuple[int, ...]] = {}
     for file in _weight_files(folder, field):
         shapes |= read_shapes(file, field)
