@@ -8,9 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from apt_core.data.batch import IGNORED
+
 Batch = Mapping[str, Tensor]
-IGNORED = -100
-"""Label of tokens that are not to be predicted."""
 
 
 @dataclass(frozen=True)

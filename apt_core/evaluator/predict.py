@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from apt_core.data.batch import model_inputs
+from apt_core.data.batch import IGNORED, model_inputs
 from apt_core.evaluator.generation import (
-    IGNORED,
     GenerationSettings,
     TokenIds,
     generate,

@@ -7,18 +7,17 @@ from typing import Any, Protocol
 
 import torch
 
+from apt_core.data.prompts import UNANSWERABLE
 from apt_core.data.references import References
 from apt_core.evaluator import metrics as formulas
 from apt_core.evaluator.predict import Generated
 from apt_core.evaluator.rouge import rouge_metrics
 from apt_core.evaluator.spans import best_spans
 from apt_core.evaluator.squad import best_threshold, squad_metrics, token_f1
+from apt_core.models.spec import GENERATIVE
 
 NO_CLASS = -1
 """Stands for a generated text that is no label word: always wrong."""
-UNANSWERABLE = "unanswerable"
-"""What a generative head writes where a question has no answer."""
-GENERATIVE = frozenset({"seq2seq_lm", "causal_lm"})
 TEXT_METRICS = frozenset({"rouge1", "rouge2", "rougeL", "rouge", "exact_match_text"})
 NUM_BINARY = 2
 

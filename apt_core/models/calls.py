@@ -6,12 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from apt_core.data.batch import model_inputs
+from apt_core.data.batch import IGNORED, model_inputs
 from apt_core.models.spec import GENERATIVE, HeadKind
 
 Batch = Mapping[str, Tensor]
-IGNORED = -100
-"""Label of a position that is not predicted."""
 
 
 def call_model(
