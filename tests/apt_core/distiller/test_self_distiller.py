@@ -135,6 +135,23 @@ def test_models_with_norms_in_front_are_compared_by_direction():
     torch.testing.assert_close(loss.distill, 0.9 * layers)
 
 
+def test_of_two_stacks_the_layer_losses_are_averaged():
+    _, _, modules, distiller, _ = distilling("t5", "seq2seq_lm", prediction_weight=0.0)
+    batch = tiny_batch(head_kind="seq2seq_lm")
+    loss = distiller.loss(shifted(modules), batch, 4)
+    ours = modules.student(**batch, output_hidden_states=True)
+    theirs = modules.teacher(**batch, output_hidden_states=True)
+    encoder, decoder = (
+        sum(
+            layer_loss(modules.projection(rms_normalized(s)), rms_normalized(t))
+            for s, t in zip(ours[stack][1:], theirs[stack][1:], strict=True)
+        )
+        for stack in ("encoder_hidden_states", "decoder_hidden_states")
+    )
+    torch.testing.assert_close(loss.distill, 0.9 * (encoder + decoder) / 2)
+    assert not torch.equal(encoder, decoder)
+
+
 def test_a_sliced_student_still_learns_from_its_dense_teacher():
     loaded, structure, modules, distiller, _ = distilling()
     from apt_core.distiller.projection import slice_projection

@@ -187,7 +187,9 @@ def test_a_masked_hidden_dimension_is_one_that_is_zeroed_everywhere_by_hand(
 
 
 @pytest.mark.parametrize(("family", "head_kind"), CASES)
-def test_fresh_heads_train_and_pretrained_ones_stay_frozen(family: str, head_kind: HeadKind) -> None:
+def test_fresh_heads_train_and_pretrained_ones_stay_frozen(
+    family: str, head_kind: HeadKind
+) -> None:
     config = tiny_config(family)
     config.num_labels = 2
     loaded = build_model(config, head_kind)
