@@ -101,22 +101,6 @@ def test_the_mixed_loss_moves_from_task_to_distillation() -> None:
     assert mix(task, distill, 1.0).item() == 10.0
 
 
-def test_a_score_is_compared_by_squared_distance() -> None:
-    student, teacher = torch.tensor([[1.0], [4.0]]), torch.tensor([[3.0], [3.0]])
-    # ((1 - 3)^2 + (4 - 3)^2) / 2
-    assert score_loss(student, teacher).item() == 2.5
-    assert score_loss(student.half(), teacher.half()).dtype == torch.float32
-
-
-def test_states_are_divided_by_their_root_mean_square() -> None:
-    # Root mean squares: sqrt((9 + 16) / 2) and, ten times as large, the same direction.
-    states = torch.tensor([[[3.0, 4.0], [30.0, 40.0]]])
-    expected = torch.tensor([3.0, 4.0]) / math.sqrt(12.5)
-    torch.testing.assert_close(rms_normalized(states)[0, 0], expected)
-    torch.testing.assert_close(rms_normalized(states)[0, 1], expected)
-    assert rms_normalized(torch.zeros(1, 1, 2)).abs().sum() == 0.0
-
-
 def test_mu_has_the_reference_values() -> None:
     assert distill_weight(200, start=200, stop=6315) == 0.0
     assert distill_weight(6315, start=200, stop=6315) == 1.0
