@@ -59,10 +59,15 @@ DryRunOption = Annotated[
 ]
 ModelTypeOption = Annotated[
     str | None,
-    typer.Option("--model_type", help="Entry of model.architectures, e.g. roberta, bert, toy."),
+    typer.Option(
+        "--model_type", help="Entry of model.architectures, e.g. roberta, t5, llama, toy."
+    ),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="Entry of data.datasets, e.g. sst2, mnli.")
+    str | None,
+    typer.Option(
+        "--dataset", help="Entry of data.datasets, e.g. sst2, mnli, squad, cnn_dm, alpaca."
+    ),
 ]
 SparsityOption = Annotated[
     float | None,

@@ -22,6 +22,13 @@ MAX_HEADER_BYTES = 100_000_000
 """The format's own limit."""
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+HUB_FAMILIES = {
+    "FacebookAI/roberta-base": "roberta",
+    "google-bert/bert-base-uncased": "bert",
+    "google/t5-base-lm-adapt": "t5",
+    "meta-llama/Llama-2-7b-hf": "llama",
+}
+"""Families of the hub ids that are built in: known without a download."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 
 
@@ -99,19 +106,26 @@ def check_task(path: str, field: str, task_kind: str) -> None:
         task_kind: What is to be learned.
 
     Raises:
-        UnsupportedModelError: If the family is unknown or cannot do it; a hub id is checked when
-            it has been fetched.
+        UnsupportedModelError: If the family is unknown or cannot do it; a hub id that is not built
+            in is checked when it has been fetched.
     """
-    folder = locate_model(path)
-    if folder is None or not folder.is_dir():
+    config = _family_config(path, field)
+    if config is None:
         return
-    config = _read_config(folder, field)
     family = str(config.get("model_type", ""))
     try:
         spec = family_named(family, str(config.get("feed_forward_proj") or ""))
         choose_head(spec, family, task_kind)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{field}: {error}") from None
+
+
+def _family_config(path: str, field: str) -> Mapping[str, Any] | None:
+    """What names the family: the folder's configuration, or ours of a hub id; None: not known."""
+    folder = locate_model(path)
+    if folder is not None:
+        return _read_config(folder, field) if folder.is_dir() else None
+    return {"model_type": HUB_FAMILIES[path]} if path in HUB_FAMILIES else None
 
 
 def read_shapes(file: Path, field: str) -> dict[str, tuple[int, ...]]:

@@ -5,12 +5,14 @@ An empty cell never appears: what is missing says why.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+from apt_core.config.task_kinds import METRICS_OF_KIND
 from orchestrator.reports.rows import InferenceStat, Row, TaskTable, label_of
 from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD, Stat
 
-PERCENT_METRICS = frozenset({"accuracy", "f1", "matthews", "pearson", "spearman", "exact_match"})
-"""Metrics in [0, 1] (or [-1, 1]) that are shown times 100."""
+PERCENT_METRICS = frozenset(chain.from_iterable(METRICS_OF_KIND.values()))
+"""Metrics in [0, 1] (or [-1, 1]) that are shown times 100: all that a task is judged by."""
 NOT_MEASURED = "not measured"
 NO_BASELINE = "no FT run"
 NOT_REACHED = "not reached"

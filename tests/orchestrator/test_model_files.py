@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from apt_core.config import load_config
 from apt_core.errors import UnsupportedModelError
-from orchestrator.model_files import check_model, locate_model, read_shapes
+from orchestrator.model_files import (
+    HUB_FAMILIES,
+    check_model,
+    check_task,
+    locate_model,
+    read_shapes,
+)
 from tests.jobs.conftest import write_model, write_safetensors
 
 
@@ -72,3 +79,29 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(UnsupportedModelError, match=r"no config\.json"):
         check_model(str(folder), "field")
+
+
+def test_the_family_of_every_built_in_hub_id_is_known() -> None:
+    paths = load_config().model.architectures.values()
+    assert {path for path in paths if locate_model(path) is None} == HUB_FAMILIES.keys()
+
+
+def test_an_encoder_is_refused_for_a_task_of_texts_before_it_is_fetched() -> None:
+    check_task("FacebookAI/roberta-base", "field", "qa")
+    with pytest.raises(UnsupportedModelError, match=r"field: .*'roberta' cannot do .*'summarizat"):
+        check_task("FacebookAI/roberta-base", "field", "summarization")
+    check_task("google/t5-base-lm-adapt", "field", "summarization")
+
+
+def test_a_family_is_read_from_a_folder_and_left_open_for_an_unknown_hub_id(
+    tmp_path: Path,
+) -> None:
+    write_model(tmp_path / "model")
+    with pytest.raises(UnsupportedModelError, match="cannot do"):
+        check_task(str(tmp_path / "model"), "field", "instruction")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(UnsupportedModelError, match="field: model family 'gpt2' is not supported"):
+        check_task(str(tmp_path / "model"), "field", "classification")
+    check_task("somebody/unknown-model", "field", "instruction")
+    check_task(str(tmp_path / "absent"), "field", "instruction")

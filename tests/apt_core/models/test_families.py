@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from apt_core.adapters.inject import inject_adapters
+from apt_core.adapters.inject import freeze_all_but, inject_adapters
+from apt_core.errors import UnsupportedModelError
+from apt_core.models.families import FAMILIES, choose_head, family_named
 from apt_core.models.loading import LoadedModel, build_model
+from apt_core.models.spec import GENERATIVE, HeadKind
 from apt_core.models.surgery_record import KeptBlocks
 from apt_core.pruner.masks import apply_masks, binary_masks
 from tests.reference.base_models import base_model
-from tests.tiny import tiny_batch, tiny_config
+from tests.tiny import CASES, tiny_batch, tiny_config
 
 ALL = pytest.mark.parametrize("family", ["bert", "roberta"])
 """Cut by hand here; all families are traced in test_families_trace.py."""
@@ -181,3 +184,48 @@ def test_a_masked_hidden_dimension_is_one_that_is_zeroed_everywhere_by_hand(
             module.bias.data[gone] = 0.0
     masked = masked_logits(loaded, KeptBlocks(units, hidden[hidden != gone]))
     assert_same_and_changed(masked, logits_of(by_hand), logits_of(loaded.model))
+
+
+@pytest.mark.parametrize(("family", "head_kind"), CASES)
+def test_fresh_heads_train_and_pretrained_ones_stay_frozen(
+    family: str, head_kind: HeadKind
+) -> None:
+    config = tiny_config(family)
+    config.num_labels = 2
+    loaded = build_model(config, head_kind)
+    freeze_all_but(loaded.model, loaded.model_map.head)
+    trained = {name for name, value in loaded.model.named_parameters() if value.requires_grad}
+    if head_kind in GENERATIVE:
+        assert trained == set()
+        assert not loaded.model.lm_head.weight.requires_grad
+    else:
+        assert any(name.startswith(("classifier.", "qa_outputs.")) for name in trained)
+        assert not any("embeddings." in name or ".layer." in name for name in trained)
+
+
+def test_llama_like_families_count_outliers_and_adapt_no_feed_forward_layer() -> None:
+    decoders = {"llama", "mistral", "gemma", "qwen2", "qwen3"}
+    assert {name for name, spec in FAMILIES.items() if spec.uses_kurtosis} == decoders
+    assert {name for name, spec in FAMILIES.items() if not spec.adapts_ffn} == decoders
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "qa"])
+def test_encoders_have_a_head_of_their_own_for_classes_scores_and_spans(kind: str) -> None:
+    expected = "question_answering" if kind == "qa" else "sequence_classification"
+    for family in ("bert", "roberta", "distilbert"):
+        assert choose_head(family_named(family), family, kind) == expected
+
+
+@pytest.mark.parametrize(
+    "kind", ["classification", "regression", "qa", "summarization", "instruction"]
+)
+def test_families_that_write_do_every_task_with_their_one_head(kind: str) -> None:
+    assert choose_head(family_named("t5"), "t5", kind) == "seq2seq_lm"
+    assert choose_head(family_named("t5", "gated-gelu"), "t5", kind) == "seq2seq_lm"
+    assert choose_head(family_named("llama"), "llama", kind) == "causal_lm"
+
+
+@pytest.mark.parametrize("kind", ["summarization", "instruction"])
+def test_an_encoder_writes_no_text(kind: str) -> None:
+    with pytest.raises(UnsupportedModelError, match="choose one that writes text"):
+        choose_head(family_named("roberta"), "roberta", kind)

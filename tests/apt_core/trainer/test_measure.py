@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
+from apt_core.distiller.self_distiller import Loss
 from apt_core.models.surgery_record import KeptBlocks, Surgery
 from apt_core.pruner.surgery import prune_model
-from apt_core.trainer.measure import median_step_times, shape_metrics, surgery_entry
+from apt_core.trainer.engine import StepOutcome
+from apt_core.trainer.measure import median_step_times, shape_metrics, step_metrics, surgery_entry
 from apt_core.trainer.state import TrainerState
 from tests.tiny import tiny_model
 
@@ -41,7 +43,8 @@ def test_shape_metrics_count_what_is_really_there(family):
 
 def test_the_mean_rank_is_that_of_the_adapters_that_are_left():
     _, state, _ = pruned("roberta")
-    state.structure = state.structure.with_ranks({"a": 2, "b": 7})
+    first, second, *_ = state.structure.ranks
+    state.structure = state.structure.with_ranks({first: 2, second: 7})
     assert shape_metrics(state)["model/rank_mean"] == 4.5
 
 
@@ -78,3 +81,17 @@ def test_step_times_are_medians_by_phase_and_empty_phases_have_none():
     state = TrainerState(1, structure, structure)
     state.step_times = {"first": [5.0, 1.0, 2.0], "pruning": []}
     assert median_step_times(state) == {"first": 2.0}
+
+
+def test_both_losses_are_logged_as_means_over_the_micro_batches():
+    losses = [
+        Loss(torch.tensor(3.0), torch.tensor(2.0), torch.tensor(4.0), 0.5),
+        Loss(torch.tensor(5.0), torch.tensor(4.0), torch.tensor(6.0), 0.5),
+    ]
+    metrics = step_metrics(losses, StepOutcome(0.7, 1.0, overflowed=False), 0.1)
+    assert metrics["train/loss"] == 4.0
+    assert metrics["train/loss_task"] == 3.0
+    assert metrics["train/loss_distill"] == 5.0
+    assert metrics["train/mu"] == 0.5
+    assert metrics["train/grad_norm"] == 0.7
+    assert metrics["train/learning_rate"] == 0.1

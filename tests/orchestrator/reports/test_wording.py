@@ -10,6 +10,8 @@ from orchestrator.reports.wording import (
     duration,
     headline_columns,
     metric_cell,
+    metric_scale,
+    metric_unit,
     number_with_spread,
     runs_cell,
     time_to_target_cell,
@@ -54,6 +56,18 @@ def test_accuracy_is_shown_in_percent_and_an_unknown_metric_as_it_is() -> None:
     assert (
         metric_cell(Row(APT, "loss", (make_report(Trial()),), metric=Stat((0.5,)))).text == "0.5000"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("accuracy", "f1", "matthews", "pearson", "spearman", "pearson_spearman", "exact_match"),
+        *("rouge", "rouge1", "rouge2", "rougeL", "token_accuracy", "exact_match_text", "lm_eval"),
+    ],
+)
+def test_every_metric_of_a_task_is_shown_in_percent(name: str) -> None:
+    assert metric_scale(name) == 100.0
+    assert metric_unit(name) == f"{name} (%)"
 
 
 def test_not_reached_is_said() -> None:
