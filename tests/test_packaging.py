@@ -73,8 +73,9 @@ def test_the_wheel_installs_the_command_and_the_licence(wheel: zipfile.ZipFile) 
     assert wheel.read(info["licenses/LICENSE"]) == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_embedded_model_is_committed_and_small() -> None:
-    (weights,) = (ROOT / "apt_core/data/assets/toy-roberta").glob("*.safetensors")
+@pytest.mark.parametrize("model", ["toy-roberta", "toy-t5", "toy-llama"])
+def test_the_embedded_models_are_committed_and_small(model: str) -> None:
+    (weights,) = (ROOT / "apt_core/data/assets" / model).glob("*.safetensors")
     assert 100_000 < weights.stat().st_size < 4 * 2**20
 
 

@@ -8,6 +8,8 @@ from apt_core.config.base import FractionBelowOne, Listed, Section, Text, expand
 
 BUILTIN_ARCHITECTURES = {
     "toy": "embedded:toy-roberta",
+    "toy_t5": "embedded:toy-t5",
+    "toy_llama": "embedded:toy-llama",
     "roberta": "FacebookAI/roberta-base",
     "bert": "google-bert/bert-base-uncased",
     "t5": "google/t5-base-lm-adapt",

@@ -13,6 +13,18 @@ def test_own_architectures_add_to_the_builtin_ones() -> None:
     assert model.architectures["toy"] == "embedded:toy-roberta"
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("toy", "embedded:toy-roberta"),
+        ("toy_t5", "embedded:toy-t5"),
+        ("toy_llama", "embedded:toy-llama"),
+    ],
+)
+def test_the_embedded_models_need_no_declaration(name: str, path: str) -> None:
+    assert ModelConfig(model_type=name).path == path
+
+
 def test_the_path_is_expanded_and_the_table_stays_as_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
