@@ -43,14 +43,14 @@ def test_a_label_names_what_tells_a_row_from_its_neighbours(cell: CellKey, label
 def test_a_variant_of_several_settings_gets_a_letter_and_the_same_one_the_same_letter() -> None:
     two: dict[str, Any] = {"pruning.start": 50, "pruning.stop": 60}
     cells = [
-        key("lora", **{"training.learning_rate": 0.1}),
+        key("lora", rate=0.1),
         key("apt", 0.4, **two),
         key("apt", 0.6, **two),
         key("apt", 0.6, **two | {"pruning.stop": 70}),
     ]
     table = TaskTable("m", "d", tuple(Row(named) for named in name_variants(cells).values()))
     assert [label_of(row.key) for row in table.rows] == [
-        "lora learning_rate=0.1",
+        "lora rate=0.1",
         "apt 40% [A]",
         "apt 60% [A]",
         "apt 60% [B]",
