@@ -23,8 +23,8 @@ from apt_core.data.toy_prompts import SENTINELS, prompt_vocabulary
 SPECIAL = ("<pad>", "</s>", "<unk>", "<s>")
 PAD, EOS, UNK, BOS = range(4)
 IGNORE = -100
-WORDS = r"\d+\.\d+|\w+|[^\w\s]"
-"""A score, a word or a punctuation mark."""
+WORDS = r"\d+\.\d+|\w+|#{2,3}|---|\.\.\.|''|[^\w\s]"
+"""A score, a word, one of the longer marks of prompts, or a punctuation mark."""
 Batch = dict[str, Tensor]
 
 

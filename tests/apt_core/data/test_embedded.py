@@ -85,7 +85,8 @@ def test_the_tokenizer_gives_texts_back_and_knows_every_word(name: str) -> None:
     text = "question : which one saw the soup ? 3.5 , not_entailment ."
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
     assert tokenizer("Context:soup")["input_ids"] == tokenizer("context : soup")["input_ids"]
-    ids = tokenizer(" ".join(prompt_vocabulary()), add_special_tokens=False)["input_ids"]
+    everything = " ".join(prompt_vocabulary())
+    ids = tokenizer(everything, add_special_tokens=False, verbose=False)["input_ids"]
     assert tokenizer.convert_ids_to_tokens(ids) == list(prompt_vocabulary())
     assert tokenizer.unk_token_id in tokenizer("zebra")["input_ids"]
     sentinel = tokenizer("<extra_id_0>", add_special_tokens=False)["input_ids"]
