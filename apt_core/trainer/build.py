@@ -60,8 +60,8 @@ def run_training(
         run_id=run_id,
         command=command,
         callbacks=callbacks,
-        should_stop=should_stop,
     )
+    trainer.should_stop = should_stop
     reset_peak_memory()
     return trainer.train()
 
@@ -73,7 +73,6 @@ def build_trainer(
     run_id: str,
     command: str = "",
     callbacks: Sequence[Callback] = (),
-    should_stop: Callable[[], bool] | None = None,
 ) -> APTrainer:
     """A trainer with all its collaborators, ready to train; arguments as for `run_training`."""
     _check_world_size(config)
@@ -115,7 +114,6 @@ def build_trainer(
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
-        should_stop=should_stop,
     )
 
 

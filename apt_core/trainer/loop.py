@@ -51,7 +51,6 @@ class APTrainer:
         phase: step -> name of the phase, for step times.
         cadence: how often to evaluate, save and log.
         reset_optimizer: drop the moments at every surgery instead of carrying them.
-        should_stop: looked at between steps; True on any worker ends the run with a checkpoint.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class APTrainer:
         phase: Callable[[int], str],
         cadence: Cadence,
         reset_optimizer: bool,
-        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self.state = state
         self.batches = batches
@@ -86,7 +84,8 @@ class APTrainer:
         self.phase = phase
         self.cadence = cadence
         self.reset_optimizer = reset_optimizer
-        self.should_stop = should_stop
+        self.should_stop: Callable[[], bool] | None = None
+        """Looked at between steps; True on any worker ends the run with a checkpoint."""
         self.modules = modules
         self.engine: Engine | None = None
         self._overflows = 0

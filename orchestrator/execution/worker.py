@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,16 @@ def run_payload(
         TrainingStoppedError: If it was asked to stop; the trial is then KILLED, or still PENDING.
     """
     run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
+    note = partial(write_status, run_dir, launch_id=launch_id)
     if is_rejected(run_dir, launch_id):
         return None
     if should_stop():
         raise TrainingStoppedError("stopped before it began")
     prepare_process(WorkerGroup(**payload["workers"]))
     if rank == 0:
-        write_status(run_dir, TrialState.RUNNING, launch_id=launch_id)
-    train = load_entry(payload["entry"])
+        note(TrialState.RUNNING)
     try:
-        report = train(
+        report = load_entry(payload["entry"])(
             load_config(run_dir),
             run_dir=run_dir,
             run_id=payload["run_id"],
@@ -92,15 +93,13 @@ def run_payload(
         )
     except TrainingStoppedError as stopped:
         if rank == 0:
-            write_status(run_dir, TrialState.KILLED, reason=str(stopped), launch_id=launch_id)
+            note(TrialState.KILLED, reason=str(stopped))
         raise
     except UserError as error:
-        write_status(
-            run_dir, TrialState.FAILED, reason=str(error), launch_id=launch_id, rejected=True
-        )
+        note(TrialState.FAILED, reason=str(error), rejected=True)
         raise
     if rank == 0:
-        write_status(run_dir, TrialState.FINISHED, launch_id=launch_id)
+        note(TrialState.FINISHED)
     return report
 
 
