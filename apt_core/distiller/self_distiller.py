@@ -190,7 +190,10 @@ class SelfDistiller:
     def _states(self, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         # In front of a norm the residual stream grows from layer to layer, and a few dimensions
         # dwarf the others: without the division they would be all that is learned.
-        return tuple(map(rms_normalized, states)) if self.model_map.spec.is_pre_norm else states
+        if not self.model_map.spec.is_pre_norm:
+            return states
+        # Divided in fp32, but the projection reads the model's own dtype.
+        return tuple(rms_normalized(state).to(state.dtype) for state in states)
 
     def _stack_loss(
         self,

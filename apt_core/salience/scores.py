@@ -50,7 +50,10 @@ def kurtosis(values: Float[Tensor, "..."], dim: int | tuple[int, ...]) -> Float[
     few values dominate; 0 where it is undefined (constant values, one value).
     """
     values = _at_least_fp32(values)
-    centred = values - values.mean(dim=dim, keepdim=True)
+    mean = values.mean(dim=dim, keepdim=True)
+    if values.numel() <= mean.numel():  # std would warn
+        return torch.zeros_like(values.sum(dim=dim))
+    centred = values - mean
     excess = (centred / values.std(dim=dim, keepdim=True)).pow(4).mean(dim=dim) - 3.0
     return torch.where(excess.isnan(), torch.zeros_like(excess), excess)
 
