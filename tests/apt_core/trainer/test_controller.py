@@ -14,7 +14,8 @@ from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import BlockSalience, Floors
 from apt_core.salience.collector import Salience
-from apt_core.trainer.controller import APTController, Decision, FixedController
+from apt_core.trainer.controller import APTController, FixedController
+from apt_core.trainer.decision import Decision
 from apt_core.trainer.state import TrainerState
 from apt_core.tuner.policy import AdaptiveTuner
 from tests.reference.training_cases import check_mismatch
