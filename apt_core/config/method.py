@@ -120,6 +120,10 @@ class DistillationConfig(Section):
     """Rank of the trained part of the projection from student to teacher hidden states."""
     mask_padding: bool = False
     """Whether the hidden-state loss leaves padding out. The authors count it."""
+    refresh_teacher: bool = False
+    """Whether the present student becomes the teacher when a decay window opens, if it scores
+    better on the held-out rows (`data.holdout_rows`) than the teacher did; otherwise the first
+    teacher stays."""
     stop: Duration = Duration(50, "%")
     """When distillation ends and plain tuning of the pruned model begins; at or after
     `pruning.stop`."""

@@ -57,7 +57,8 @@ def result_key(config: "ExperimentConfig") -> dict[str, Any]:
         cap = config.tuning.rank_cap(config.training.initial_rank)
         key["tuning"] = {**_dump(config.tuning), "max_rank": cap}
     if switches.distill:
-        key["distillation"] = _dump(config.distillation)
+        once = set() if config.distillation.refresh_teacher else {"refresh_teacher"}
+        key["distillation"] = _dump(config.distillation, once)
     return key
 
 
@@ -99,6 +100,8 @@ def _data(config: "ExperimentConfig") -> dict[str, Any]:
 def _training(config: "ExperimentConfig") -> dict[str, Any]:
     training, switches = config.training, config.switches
     dropped = set(_BOOKKEEPING)
+    if not training.choose_best:
+        dropped.add("choose_best")
     if not switches.adapters:
         dropped |= _ADAPTERS_ONLY
     if not switches.has_events:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from apt_core.config.problems import Problem, did_you_mean
+from apt_core.data.tasks import HOLDOUT
 
 if TYPE_CHECKING:
     from apt_core.config.experiment import ExperimentConfig
@@ -113,6 +114,28 @@ def _one_shot_stays_below_the_target(config: "ExperimentConfig") -> Iterator[Pro
         yield Problem("pruning.pre_tuning_sparsity", wrong, todo, given, others)
 
 
+def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Problem]:
+    wanted = {
+        "training.choose_best": config.training.choose_best,
+        "distillation.refresh_teacher": (
+            config.distillation.refresh_teacher and config.switches.distill
+        ),
+    }
+    data = config.data
+    if data.dataset not in data.datasets:
+        return
+    for path in (path for path, is_on in wanted.items() if is_on):
+        if data.num_holdout_rows == 0:
+            wrong = "is judged on held-out rows, and none are held out"
+            todo = "set data.holdout_rows, for example to 1000, or this to false"
+            yield Problem(path, wrong, todo, True, ("data.holdout_rows",))
+        elif data.spec.eval_split == HOLDOUT and config.metric_name != "lm_eval":
+            wrong = f"would choose by the rows on which dataset {data.dataset} is reported"
+            field = f"data.datasets.{data.dataset}.eval_split"
+            todo = f"set {field} to another split than {HOLDOUT}, or this to false"
+            yield Problem(path, wrong, todo, True, (field,))
+
+
 RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _ablation_needs_apt,
     _chosen_entries_exist,
@@ -123,6 +146,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _distillation_makes_sense,
     _ranks_may_start,
     _one_shot_stays_below_the_target,
+    _what_is_chosen_is_not_reported,
 )
 
 

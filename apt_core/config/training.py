@@ -59,6 +59,9 @@ class TrainingConfig(Section):
     (as in the paper)."""
     eval_every: PositiveDuration = Duration(5, "%")
     """Time between evaluations."""
+    choose_best: bool = False
+    """Keep the weights that scored best on the held-out rows (`data.holdout_rows`), among
+    evaluations at the final shape, instead of the last ones."""
     save_every: PositiveDuration = Duration(10, "%")
     """Time between checkpoints: what a killed run loses at most."""
     log_every: PositiveDuration = Duration(20, "steps")

@@ -22,7 +22,7 @@ from apt_core.models.arch import ModelMap
 from apt_core.models.calls import Reading, call_model, read_outputs, token_masks
 from apt_core.models.spec import HeadKind
 from apt_core.models.structure import Structure
-from apt_core.models.surgery_record import Surgery
+from apt_core.models.surgery_record import Surgery, combine, nothing_done
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.trainer.distributed import all_reduce_sum
 
@@ -232,14 +232,17 @@ class SelfDistiller:
         return alive
 
     def take_teacher(self, modules: TrainedModules) -> Surgery:
-        """Snapshot the student as teacher and add a fresh projection.
+        """Snapshot the student as teacher, in place of the one before, with a fresh projection.
 
         Args:
             modules: plain modules, changed in place.
 
         Returns:
-            The record of what is new.
+            The record of what is new, and of what is gone.
         """
+        before = nothing_done(self.structure)
+        if modules.teacher is not None:
+            before = self.drop_teacher(modules)
         modules.teacher = snapshot_teacher(modules.student)
         modules.projection = identity_projection(
             self.structure.hidden_size,
@@ -249,7 +252,10 @@ class SelfDistiller:
             like=next(modules.student.parameters()),
         )
         added = {f"projection.{name}" for name, _ in modules.projection.named_parameters()}
-        return Surgery(self.structure, self.structure, added=frozenset(added), teacher_changed=True)
+        taken = Surgery(
+            self.structure, self.structure, added=frozenset(added), teacher_changed=True
+        )
+        return combine(before, taken)
 
     def drop_teacher(self, modules: TrainedModules) -> Surgery:
         """Forget teacher and projection; the dense weights go with them.

@@ -26,6 +26,8 @@ from apt_core.trainer.optim import learning_rate_at
 from apt_core.trainer.rng import seed_everything, seed_worker
 from apt_core.trainer.state import TrainerState
 
+BEST_WEIGHTS = "best.safetensors"
+
 
 def run_training(
     config: ExperimentConfig,
@@ -42,7 +44,8 @@ def run_training(
 
     Args:
         config: what to train.
-        run_dir: gets ``metrics.jsonl``, ``checkpoints/``, ``export/`` and ``result.json``.
+        run_dir: gets ``metrics.jsonl``, ``checkpoints/``, ``export/`` and ``result.json``; and
+            ``best.safetensors`` where the best weights are kept.
         run_id: identity of the run; checkpoints of other runs are refused.
         command: the command that reruns it, for the report.
         callbacks: further observers.
@@ -85,6 +88,7 @@ def build_trainer(
     plan = plan_training(config, loader.num_train_rows)
     distiller = method.build_distiller(config, plan, loaded, structure)
     calibration = partial(parts.calibration_batches_on, loader, device, config)
+    best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     return APTrainer(
         modules=TrainedModules(loaded.model),
         state=TrainerState(plan.total_steps, structure, loaded.structure),
@@ -101,12 +105,14 @@ def build_trainer(
             device=device,
             run_dir=run_dir,
             facts=run_facts(config, run_id, command),
+            best=best,
         ),
         checkpointer=Checkpointer(
             run_dir / "checkpoints",
             run_id=run_id,
             reshape=method.reshaper(config, loaded, structure, distiller),
             keep=config.training.keep_checkpoints,
+            attached=None if best is None else best.path,
         ),
         callbacks=_observers(run_dir, callbacks),
         learning_rate=_learning_rate(config, plan),

@@ -1,5 +1,7 @@
 """The parts that make an arm what it is, from configuration."""
 
+from pathlib import Path
+
 import torch
 
 from apt_core.adapters.linear import APTLinear
@@ -17,6 +19,7 @@ from apt_core.salience.collector import CollectorSettings, SalienceCollector
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.controller import APTController, Controller, FixedController
+from apt_core.trainer.selection import BestWeights
 from apt_core.tuner.policy import AdaptiveTuner
 
 
@@ -90,6 +93,7 @@ def build_controller(
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
         teacher_step=_teacher_step(plan),
         distill_stop=plan.distill_stop,
+        refresh_teacher=config.distillation.refresh_teacher,
         init_std=config.tuning.init_std,
         seed=config.training.seed,
     )
@@ -123,6 +127,15 @@ def build_one_shot(
         device=device,
         half=config.hardware.precision != "fp32",
     )
+
+
+def build_best_weights(
+    config: ExperimentConfig, plan: TrainingPlan, path: Path
+) -> BestWeights | None:
+    """Keeps the best weights from the last event on, if they and not the last ones are wanted."""
+    if not config.training.choose_best:
+        return None
+    return BestWeights(path, first_step=max(plan.prune.event_steps, default=0))
 
 
 def _build_pruner(

@@ -23,6 +23,7 @@ from apt_core.models.loading import LoadedModel
 from apt_core.models.spec import GENERATIVE, HeadKind
 from apt_core.trainer.build_parts import DTYPES, to_device
 from apt_core.trainer.reporter import InferenceSettings, Reporter, RunFacts
+from apt_core.trainer.selection import BestWeights
 
 PACKAGES = ("torch", "transformers", "deepspeed", "ray", "safetensors")
 LM_EVAL, TOKEN_ACCURACY = "lm_eval", "token_accuracy"
@@ -37,6 +38,7 @@ def build_reporter(
     device: torch.device,
     run_dir: Path,
     facts: RunFacts,
+    best: BestWeights | None = None,
 ) -> Reporter:
     """Who scores and sums up."""
     evaluation = config.evaluation
@@ -59,6 +61,7 @@ def build_reporter(
             generates=loaded.model_map.head_kind in GENERATIVE,
         ),
         run_dir=run_dir,
+        best=best,
     )
 
 

@@ -40,13 +40,24 @@ class Checkpointer:
         run_id: the run they belong to; others are refused.
         reshape: gives fresh modules the structure of student and (or None) teacher.
         keep: how many to keep.
+        attached: a file that is part of the run's state, replaced as a whole whenever it changes:
+            every checkpoint holds it as it was, and restoring puts it back.
     """
 
-    def __init__(self, folder: Path, *, run_id: str, reshape: Reshape, keep: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        run_id: str,
+        reshape: Reshape,
+        keep: int,
+        attached: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.run_id = run_id
         self.reshape = reshape
         self.keep = keep
+        self.attached = attached
 
     def save(self, trainer: APTrainer) -> Path:
         """Commit a checkpoint; collective.
@@ -79,6 +90,8 @@ class Checkpointer:
             _write_tensors(partial / "weights.safetensors", weights)
             _write_tensors(partial / "optimizer.safetensors", _flatten(snapshot))
             _write_tensors(partial / "salience.safetensors", _decision_state(trainer))
+            if self.attached is not None and self.attached.is_file():
+                _link(self.attached, partial / self.attached.name)
             self._write_manifest(partial, trainer, snapshot)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
@@ -129,6 +142,7 @@ class Checkpointer:
             CheckpointError: there are checkpoints, but not one is whole.
         """
         found = self._newest_whole()
+        self._put_back(None if found is None else found[0])
         if found is None:
             return
         folder, manifest = found
@@ -151,6 +165,16 @@ class Checkpointer:
         rng = folder / f"rng-{distributed.rank()}.safetensors"
         if rng.is_file():
             load_rng_state(load_file(rng))
+
+    def _put_back(self, folder: Path | None) -> None:
+        """The attached file as the checkpoint knows it: a newer one is of steps that are lost."""
+        if self.attached is None:
+            return
+        if distributed.rank() == 0:
+            self.attached.unlink(missing_ok=True)
+            if folder is not None and (folder / self.attached.name).is_file():
+                _link(folder / self.attached.name, self.attached)
+        distributed.barrier()
 
     def _newest_whole(self) -> tuple[Path, Mapping[str, Any]] | None:
         candidates = sorted(self.folder.glob("step-*"), reverse=True)
@@ -201,6 +225,14 @@ def read_manifest(folder: Path, run_id: str) -> Mapping[str, Any]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file that is never written in place; a copy where links are unknown."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

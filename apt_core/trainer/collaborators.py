@@ -8,6 +8,7 @@ from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import RunReport
 from apt_core.trainer.engine import Engine
+from apt_core.trainer.state import TrainerState
 
 Trainer_contra = TypeVar("Trainer_contra", contravariant=True)
 
@@ -35,8 +36,12 @@ class Evaluation(Protocol[Trainer_contra]):
         """Look at the untrained student, when a run starts anew."""
         ...
 
-    def evaluate(self, engine: Engine) -> dict[str, float]:
+    def evaluate(self, engine: Engine, state: TrainerState) -> dict[str, float]:
         """Metrics on the evaluation split, the main one under ``metric``."""
+        ...
+
+    def held_out(self, engine: Engine) -> float:
+        """The main metric on the held-out rows."""
         ...
 
     def report(self, trainer: Trainer_contra) -> RunReport:

@@ -1,8 +1,6 @@
 """Decides, once per step, whether the model changes; and carries the decision out."""
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -12,54 +10,21 @@ from apt_core.distiller.self_distiller import SelfDistiller
 from apt_core.errors import DecisionMismatchError, TrainingError
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
-from apt_core.models.surgery_record import KeptBlocks, Surgery, combine, nothing_done
+from apt_core.models.surgery_record import Surgery, combine, nothing_done
 from apt_core.models.trained_modules import STUDENT, TrainedModules
 from apt_core.pruner.masks import BlockMasks, apply_masks
 from apt_core.pruner.policy import AdaptivePruner, PrunePlan
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.surgery import prune_model
 from apt_core.salience.collector import Salience
+from apt_core.trainer.decision import Decision
 from apt_core.trainer.distributed import all_gather_flat, collective_device
+from apt_core.trainer.selection import is_better
 from apt_core.trainer.state import TrainerState
 from apt_core.tuner.grow import grow_adapters
-from apt_core.tuner.policy import AdaptiveTuner, RankPlan
+from apt_core.tuner.policy import AdaptiveTuner
 
 ReadSalience = Callable[[], Salience | None]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What happens after this step: a frozen plan, the same on every worker."""
-
-    mask: PrunePlan | None = None
-    """Move the masks one step toward these blocks; shapes stay."""
-    prune: PrunePlan | None = None
-    tune: RankPlan | None = None
-    take_teacher: bool = False
-    drop_teacher: bool = False
-
-    @property
-    def changes_shape(self) -> bool:
-        """Whether the engine has to be rebuilt."""
-        return (
-            self.prune is not None
-            or self.tune is not None
-            or self.take_teacher
-            or self.drop_teacher
-        )
-
-    def digest(self) -> str:
-        """A short hash of everything decided: workers compare it before they operate."""
-        text = repr((self.take_teacher, self.drop_teacher))
-        for plan in (self.mask, self.prune):
-            text += "" if plan is None else _kept_text(plan.kept)
-        text += "" if self.tune is None else repr(sorted(self.tune.ranks.items()))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _kept_text(kept: KeptBlocks) -> str:
-    units = {name: indices.tolist() for name, indices in sorted(kept.units.items())}
-    return repr((units, kept.hidden.tolist()))
 
 
 class Controller(Protocol):
@@ -69,7 +34,13 @@ class Controller(Protocol):
         """Whether the step after `step` must be recorded."""
         ...
 
-    def decide(self, state: TrainerState, read_salience: ReadSalience) -> Decision:
+    def needs_held_out(self, state: TrainerState) -> bool:
+        """Whether this step's decision rests on the student's score on the held-out rows."""
+        ...
+
+    def decide(
+        self, state: TrainerState, read_salience: ReadSalience, held_out: float | None = None
+    ) -> Decision:
         """What to do now; pure."""
         ...
 
@@ -97,7 +68,13 @@ class FixedController:
         """Never."""
         return False
 
-    def decide(self, state: TrainerState, read_salience: ReadSalience) -> Decision:
+    def needs_held_out(self, state: TrainerState) -> bool:
+        """Never."""
+        return False
+
+    def decide(
+        self, state: TrainerState, read_salience: ReadSalience, held_out: float | None = None
+    ) -> Decision:
         """Nothing to do."""
         return Decision()
 
@@ -126,6 +103,8 @@ class APTController:
         teacher_step: step at which the teacher is taken: when the first window opens, so that it is
             tuned, dense and unmasked.
         distill_stop: step at which the teacher is dropped.
+        refresh_teacher: whether the student, when a later window opens, takes the teacher's place
+            if it scores better on the held-out rows than the teacher did.
         init_std: standard deviation of new adapter rows; None: 1 / sqrt(3 * in_features).
         seed: the run's seed.
     """
@@ -140,6 +119,7 @@ class APTController:
         distiller: SelfDistiller | None,
         teacher_step: int,
         distill_stop: int,
+        refresh_teacher: bool = False,
         init_std: float | None,
         seed: int,
     ) -> None:
@@ -150,6 +130,7 @@ class APTController:
         self.distiller = distiller
         self.teacher_step = teacher_step
         self.distill_stop = distill_stop
+        self.refresh_teacher = refresh_teacher
         self.init_std = init_std
         self.seed = seed
         self.masks: BlockMasks | None = None
@@ -159,12 +140,19 @@ class APTController:
         is_used = self.pruner is not None or self.tuner is not None
         return is_used and self.scheduler.start <= step < self.scheduler.event_steps[-1]
 
-    def decide(self, state: TrainerState, read_salience: ReadSalience) -> Decision:
+    def needs_held_out(self, state: TrainerState) -> bool:
+        """Where a teacher may be taken, if teachers are compared."""
+        return self.refresh_teacher and self._may_take_teacher(state)
+
+    def decide(
+        self, state: TrainerState, read_salience: ReadSalience, held_out: float | None = None
+    ) -> Decision:
         """What to do after ``state.step`` steps.
 
         Args:
             state: the run's state; read only.
             read_salience: gives the running salience; called only when it is needed.
+            held_out: the student's score on the held-out rows, at steps that need it.
 
         Returns:
             The decision.
@@ -194,7 +182,7 @@ class APTController:
             mask=mask,
             prune=prune,
             tune=tune,
-            take_teacher=self._takes_teacher(state),
+            take_teacher=self._takes_teacher(state, held_out),
             drop_teacher=state.has_teacher and step == self.distill_stop,
         )
         if decision != Decision() and not _agree(decision.digest()):
@@ -203,9 +191,20 @@ class APTController:
             )
         return decision
 
-    def _takes_teacher(self, state: TrainerState) -> bool:
-        is_due = self.distiller is not None and not state.has_teacher
-        return is_due and state.step == self.teacher_step
+    def _may_take_teacher(self, state: TrainerState) -> bool:
+        if self.distiller is None:
+            return False
+        if not state.has_teacher:
+            return state.step == self.teacher_step
+        opens = self.scheduler.window_opens(state.step)
+        return self.refresh_teacher and opens and state.step < self.distill_stop
+
+    def _takes_teacher(self, state: TrainerState, held_out: float | None) -> bool:
+        if not self._may_take_teacher(state):
+            return False
+        if not state.has_teacher:
+            return True
+        return held_out is not None and is_better(held_out, state.teacher_metric)
 
     def apply(self, decision: Decision, modules: TrainedModules, state: TrainerState) -> Surgery:
         """Carry out the changes of shape.

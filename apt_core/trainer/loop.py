@@ -16,7 +16,8 @@ from apt_core.salience.collector import Salience, SalienceCollector
 from apt_core.trainer.calibration import OneShotPruner
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.collaborators import Checkpoints, Distiller, Evaluation
-from apt_core.trainer.controller import Controller, Decision
+from apt_core.trainer.controller import Controller
+from apt_core.trainer.decision import Decision
 from apt_core.trainer.distributed import any_worker
 from apt_core.trainer.engine import Engine, EngineFactory, StepOutcome
 from apt_core.trainer.measure import shape_metrics, step_metrics, surgery_entry
@@ -122,11 +123,16 @@ class APTrainer:
             started = time.perf_counter()
             metrics = self.train_step(engine, next(batches))
             state.step += 1
-            decision = self.controller.decide(state, self._read_salience)
+            evaluated = state.eval_time_s
+            held_out = self._held_out(engine)
+            decision = self.controller.decide(state, self._read_salience, held_out)
             if decision.changes_shape:
                 engine = self.operate(engine, decision)
+            if decision.take_teacher:
+                state.teacher_metric = held_out
             self.controller.move_masks(decision, self.modules, state.structure)
-            metrics["time/step_s"] = time.perf_counter() - started
+            evaluated = state.eval_time_s - evaluated
+            metrics["time/step_s"] = time.perf_counter() - started - evaluated
             self._count_time(metrics["time/step_s"], is_surgery=decision.changes_shape)
             if decision.changes_shape:
                 metrics["surgery/seconds"] = state.surgeries[-1]["seconds"]
@@ -230,9 +236,18 @@ class APTrainer:
         self.state.surgeries.append(surgery_entry(self.state, surgery, seconds))
         self.callbacks.on_surgery(self.state, surgery)
 
+    def _held_out(self, engine: Engine) -> float | None:
+        """How good the student is, where it may become the teacher."""
+        if not self.controller.needs_held_out(self.state):
+            return None
+        started = time.perf_counter()
+        metric = self.evaluator.held_out(engine)
+        self.state.eval_time_s += time.perf_counter() - started
+        return metric
+
     def _evaluate(self, engine: Engine) -> dict[str, float]:
         started = time.perf_counter()
-        metrics = self.evaluator.evaluate(engine)
+        metrics = self.evaluator.evaluate(engine, self.state)
         self.state.eval_time_s += time.perf_counter() - started
         self.state.history.append(
             EvalPoint(

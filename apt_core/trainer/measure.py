@@ -8,8 +8,11 @@ from torch import Tensor
 
 from apt_core.distiller.self_distiller import Loss
 from apt_core.models.surgery_record import Surgery
+from apt_core.report import InferencePoint
 from apt_core.trainer.engine import StepOutcome
 from apt_core.trainer.state import TrainerState
+
+SPARSITY_TOLERANCE = 0.01
 
 
 def shape_metrics(state: TrainerState) -> dict[str, float]:
@@ -48,6 +51,26 @@ def surgery_entry(state: TrainerState, surgery: Surgery, seconds: float) -> Mapp
 def median_step_times(state: TrainerState) -> dict[str, float]:
     """Median seconds of a step by phase."""
     return {phase: statistics.median(times) for phase, times in state.step_times.items() if times}
+
+
+def warnings_of(sparsity: float, target: float, points: Sequence[InferencePoint]) -> list[str]:
+    """What a reader of the report should know before its numbers.
+
+    Args:
+        sparsity: what was reached.
+        target: what was wanted.
+        points: how fast the model is.
+
+    Returns:
+        One sentence each.
+    """
+    warnings = []
+    if abs(sparsity - target) > SPARSITY_TOLERANCE:
+        warnings.append(f"sparsity {sparsity:.3f} misses its target {target:.3f}")
+    slow = [p.batch_size for p in points if target > 0 and p.speedup <= 1.0]
+    if slow:
+        warnings.append(f"not faster than the dense model at batch size {slow}")
+    return warnings
 
 
 def step_metrics(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from apt_core.data.tasks import HOLDOUT
 from apt_core.evaluator.efficiency import (
     forward_inputs,
     macs_per_sample,
@@ -30,11 +31,12 @@ from apt_core.report import Efficiency, InferencePoint, RunReport
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine
 from apt_core.trainer.loop import APTrainer
-from apt_core.trainer.measure import median_step_times
+from apt_core.trainer.measure import median_step_times, warnings_of
+from apt_core.trainer.selection import BestWeights
 from apt_core.trainer.state import TrainerState
 
 logger = logging.getLogger(__name__)
-SPARSITY_TOLERANCE = 0.01
+HELD_OUT = f"eval/{HOLDOUT}/metric"
 BENCHMARKS_BEFORE, BENCHMARKS_AFTER = "lm_eval_before.json", "lm_eval.json"
 
 
@@ -82,6 +84,7 @@ class Reporter:
         run_dir: where ``export/`` and ``result.json`` go.
         more_splits: further splits that are scored once, at the end.
         benchmarks: run on the model before and after training; None: no benchmarks.
+        best: keeps the weights that do best on the held-out rows; None: the last ones are reported.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Reporter:
         run_dir: Path,
         more_splits: Sequence[str] = (),
         benchmarks: LmEvalSettings | None = None,
+        best: BestWeights | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.facts = facts
@@ -110,6 +114,7 @@ class Reporter:
         self.run_dir = run_dir
         self.more_splits = more_splits
         self.benchmarks = benchmarks
+        self.best = best
         self._scores: dict[str, float] = {}
 
     def begin(self, modules: TrainedModules) -> None:
@@ -119,10 +124,21 @@ class Reporter:
         before = run_lm_eval(merged_copy(modules.student), self.tokenizer, self.benchmarks)
         write_atomically(self.run_dir / BENCHMARKS_BEFORE, before.to_json())
 
-    def evaluate(self, engine: Engine) -> dict[str, float]:
-        """Score the student."""
+    def evaluate(self, engine: Engine, state: TrainerState) -> dict[str, float]:
+        """Score the student, and keep its weights if the held-out rows speak for them."""
         self._scores = self.evaluator.evaluate(engine)
-        return self._scores
+        if self.best is None:
+            return self._scores
+        metric = self.held_out(engine)
+        self.best.consider(engine, state, metric)
+        return self._scores | {HELD_OUT: metric}
+
+    def held_out(self, engine: Engine) -> float:
+        """The main metric on the held-out rows."""
+        # The benchmarks are the result of a run whose main split they are.
+        split = HOLDOUT if HOLDOUT in self.more_splits else None
+        scores = self.evaluator.evaluate(engine, split)
+        return scores["eval/metric" if split is None else HELD_OUT]
 
     def report(self, trainer: APTrainer) -> RunReport:
         """Export and measure the finished model, and write ``result.json`` (worker 0).
@@ -133,11 +149,13 @@ class Reporter:
         Returns:
             The report.
         """
-        assert trainer.engine is not None
-        metrics = self._final_metrics(trainer.engine)
-        trainer.engine.release()
-        trainer.engine = None
         state = trainer.state
+        engine = self._engine_of_choice(trainer)
+        metrics = self._final_metrics(engine)
+        if state.chosen_step is not None:
+            metrics["chosen_step"] = state.chosen_step
+        engine.release()
+        trainer.engine = None
         # Under bf16 the released weights are mixed: frozen ones rounded, trained ones in fp32.
         model = merged_copy(trainer.modules.student).float()
         points: tuple[InferencePoint, ...] = ()
@@ -157,6 +175,16 @@ class Reporter:
             write_atomically(self.run_dir / "result.json", report.to_json())
         distributed.barrier()
         return report
+
+    def _engine_of_choice(self, trainer: APTrainer) -> Engine:
+        """The engine with the weights that are reported."""
+        assert trainer.engine is not None
+        if self.best is not None and trainer.state.chosen_step != trainer.state.step:
+            trainer.engine.release()
+            self.best.load(trainer.modules, trainer.state)
+            trainer.engine = trainer.make_engine(trainer.modules, None)
+            self._scores = {}
+        return trainer.engine
 
     def _final_metrics(self, engine: Engine) -> dict[str, float]:
         """All metrics of all splits; a run that resumed at its last step has to score again."""
@@ -244,25 +272,13 @@ class Reporter:
             structure=state.structure.to_json(),
             environment=facts.environment,
             command=facts.command,
-            warnings=tuple(_warnings(facts, state, points)),
+            warnings=tuple(warnings_of(state.sparsity, facts.target_sparsity, points)),
             step_time_s=median_step_times(state),
         )
 
 
 def _on(device: torch.device, batches: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
     return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in batches]
-
-
-def _warnings(facts: RunFacts, state: TrainerState, points: Sequence[InferencePoint]) -> list[str]:
-    warnings = []
-    if abs(state.sparsity - facts.target_sparsity) > SPARSITY_TOLERANCE:
-        warnings.append(
-            f"sparsity {state.sparsity:.3f} misses its target {facts.target_sparsity:.3f}"
-        )
-    slow = [p.batch_size for p in points if facts.target_sparsity > 0 and p.speedup <= 1.0]
-    if slow:
-        warnings.append(f"not faster than the dense model at batch size {slow}")
-    return warnings
 
 
 def write_atomically(path: Path, data: Mapping[str, Any]) -> None:

@@ -26,6 +26,12 @@ class TrainerState:
     num_restarts: int = 0
     teacher_structure: Structure | None = None
     """Structure of the teacher while there is one."""
+    chosen_step: int | None = None
+    """Step of the best weights so far, where the best ones are kept."""
+    chosen_metric: float | None = None
+    """Their score on the held-out rows."""
+    teacher_metric: float | None = None
+    """The teacher's score on the held-out rows when it was taken, where that is measured."""
     history: list[EvalPoint] = field(default_factory=list)
     surgeries: list[Mapping[str, Any]] = field(default_factory=list)
     step_times: dict[str, list[float]] = field(default_factory=dict)
@@ -50,6 +56,9 @@ class TrainerState:
             "peak_memory_gib": self.peak_memory_gib,
             "num_trainable_params_peak": self.num_trainable_params_peak,
             "num_restarts": self.num_restarts,
+            "chosen_step": self.chosen_step,
+            "chosen_metric": self.chosen_metric,
+            "teacher_metric": self.teacher_metric,
             "history": [vars(point) for point in self.history],
             "surgeries": list(self.surgeries),
             "step_times": self.step_times,

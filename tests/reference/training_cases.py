@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from apt_core.trainer.build import build_trainer, run_training
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.checkpoint import Checkpointer
 from apt_core.trainer.distributed import rank, world_size
+from apt_core.trainer.reporter import Reporter
 from tests.tiny_run import EVENTS, tiny_experiment
 
 ID = "0123456789abcdef"
@@ -79,6 +81,32 @@ def run_tiny(root: str, run_dir: str, overrides: list[str], dropout: float = 0.0
     config = tiny_experiment(Path(root), *overrides, dropout=dropout)
     report = run_training(config, run_dir=Path(run_dir), run_id=ID)
     return {"decisions": decisions(report), "metric": report.metric, "sparsity": report.sparsity}
+
+
+def moody(held_out: Callable[..., float]) -> Callable[..., float]:
+    """A score that jumps from step to step, yet depends on nothing but the weights."""
+
+    def score(self: Reporter, engine: Any) -> float:
+        held_out(self, engine)
+        split = self.evaluator.evaluate(engine, "holdout")
+        return split["eval/holdout/loss"] * 1e4 % 1.0
+
+    return score
+
+
+def run_moody(root: str, run_dir: str, overrides: list[str]) -> dict[str, Any]:
+    """One tiny run that chooses by a score that jumps; what it chose, and what it reports."""
+    Reporter.held_out = moody(Reporter.held_out)  # type: ignore[method-assign]
+    report = run_training(tiny_experiment(Path(root), *overrides), run_dir=Path(run_dir), run_id=ID)
+    chosen = report.metrics["chosen_step"]
+    (measured,) = [point.metric for point in report.history if point.step == chosen]
+    return {
+        "chosen_step": chosen,
+        "metric": report.metric,
+        "measured": measured,
+        "loss": report.metrics["loss"],
+        "decisions": decisions(report),
+    }
 
 
 def run_until_killed(root: str, run_dir: str, overrides: list[str], step: int, where: str) -> None:

@@ -70,6 +70,7 @@ SAME: dict[str, list[tuple[str, ...]]] = {
     "without distillation its settings do not count": [
         ("ablation=w/o_Ds",),
         ("ablation=w/o_Ds", "distillation.temperature=3"),
+        ("ablation=w/o_Ds", "distillation.refresh_teacher=true"),
     ],
     "plain torch ignores the zero stage": [
         ("hardware.engine=torch",),
@@ -127,6 +128,13 @@ DIFFERENT = [
 def test_whatever_changes_the_result_changes_the_key() -> None:
     keys = {json.dumps(key(override), sort_keys=True) for override in ["name=same", *DIFFERENT]}
     assert len(keys) == len(DIFFERENT) + 1
+
+
+@pytest.mark.parametrize("field", ["training.choose_best", "distillation.refresh_teacher"])
+def test_choosing_on_held_out_rows_counts_where_it_is_on(field: str) -> None:
+    held_out = "data.holdout_rows=100"
+    assert key(held_out) == key(held_out, f"{field}=false") != key(held_out, f"{field}=true")
+    assert field.rpartition(".")[2] not in json.dumps(key(held_out))
 
 
 def test_without_pruning_the_schedule_of_growth_still_counts() -> None:

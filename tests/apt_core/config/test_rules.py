@@ -46,6 +46,22 @@ BROKEN: list[tuple[list[str], str]] = [
         ["distillation.prediction_weight=0", "distillation.layer_weight=0"],
         r"prediction_weight: .*nothing to distil",
     ),
+    (
+        ["training.choose_best=true"],
+        r"training\.choose_best: .*none are held out \(got true\); set data\.holdout_rows",
+    ),
+    (
+        ["distillation.refresh_teacher=true"],
+        r"distillation\.refresh_teacher: .*none are held out .*set data\.holdout_rows",
+    ),
+    (
+        [
+            "training.choose_best=true",
+            "data.holdout_rows=9",
+            "data.datasets.sst2.eval_split=holdout",
+        ],
+        r"choose by the rows on which dataset sst2 is reported .*data\.datasets\.sst2\.eval_split",
+    ),
     (["tuning.max_rank=4"], r"tuning\.max_rank: is below training\.initial_rank, which is 8"),
 ]
 
@@ -63,6 +79,10 @@ KEPT: list[tuple[str, Any]] = [
     ("hardware.zero_stage=0", "hardware.precision=bf16"),
     ("training.num_epochs=null", "training.max_steps=10"),
     ("pruning.update_frequency=100", None),
+    ("training.choose_best=true", "data.holdout_rows=9"),
+    ("training.choose_best=true", "data.dataset=alpaca"),
+    ("distillation.refresh_teacher=true", "ablation=w/o_Ds"),
+    ("distillation.refresh_teacher=true", "data.holdout_rows=9"),
     ("tuning.max_rank=8", "orchestration.grid=[{model: [toy, bert], dataset: rte, seed: 3}]"),
 ]
 

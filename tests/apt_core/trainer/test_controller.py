@@ -1,87 +1,26 @@
 """Decisions on hand-made salience, and what carrying them out does to the modules."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
 
-from apt_core.distiller.self_distiller import DistillSettings, SelfDistiller
 from apt_core.errors import TrainingError
-from apt_core.models.trained_modules import TrainedModules
 from apt_core.pruner.masks import BlockMasks
-from apt_core.pruner.policy import AdaptivePruner
-from apt_core.pruner.schedule import SparsityScheduler
-from apt_core.pruner.search import BlockSalience, Floors
-from apt_core.salience.collector import Salience
-from apt_core.trainer.controller import APTController, Decision, FixedController
-from apt_core.trainer.state import TrainerState
-from apt_core.tuner.policy import AdaptiveTuner
+from apt_core.trainer.controller import FixedController
+from apt_core.trainer.decision import Decision
+from tests.reference.controller_scene import (
+    DENSITIES,
+    DISTILL_STOP,
+    EVENTS,
+    START,
+    TEACHER_STEP,
+    Scene,
+)
 from tests.reference.training_cases import check_mismatch
 from tests.spawn import run_workers
-from tests.tiny import tiny_batch, tiny_model
+from tests.tiny import tiny_batch
 from tests.tiny_run import tiny_experiment
-
-START, EVENTS, WINDOW = 2, (10, 20, 30), 4
-DENSITIES = (0.8, 0.5, 0.5)
-TEACHER_STEP, DISTILL_STOP = 7, 35
-
-
-class Scene:
-    """A controller, and everything that it decides on and operates on."""
-
-    def __init__(self, *, prune=True, tune=True, distill=True):
-        self.loaded, structure = tiny_model()
-        self.modules: Any = TrainedModules(self.loaded.model)
-        self.state = TrainerState(40, structure, self.loaded.structure)
-        model_map = self.loaded.model_map
-        scheduler = SparsityScheduler(EVENTS, DENSITIES, WINDOW, START, EVENTS[-1])
-        pruner = AdaptivePruner(
-            scheduler, self.loaded.structure, model_map, floors=Floors(min_hidden=4), mask_step=0.25
-        )
-        tuner = AdaptiveTuner(
-            initial_params=structure.num_adapter_params(),
-            num_events=len(EVENTS),
-            max_tuning_params_ratio=4.0,
-            max_rank=24,
-            strategy="top_half",
-            growth="fill",
-        )
-        self.controller = APTController(
-            model_map,
-            scheduler,
-            pruner=pruner if prune else None,
-            tuner=tuner if tune else None,
-            distiller=SelfDistiller(model_map, structure, DistillSettings()) if distill else None,
-            teacher_step=TEACHER_STEP,
-            distill_stop=DISTILL_STOP,
-            init_std=None,
-            seed=1,
-        )
-        self.num_reads = 0
-
-    def salience(self, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-        structure = self.state.structure
-        units = {s.name: torch.rand(s.num_units, generator=generator) for s in structure.sub_blocks}
-        hidden = torch.rand(structure.hidden_size, generator=generator)
-        return Salience(
-            BlockSalience(units, hidden), {site: float(i) for i, site in enumerate(structure.ranks)}
-        )
-
-    def decide(self, step, seed=0):
-        self.state.step = step
-
-        def read():
-            self.num_reads += 1
-            return None if seed is None else self.salience(seed)
-
-        return self.controller.decide(self.state, read)
-
-    def apply(self, decision):
-        surgery = self.controller.apply(decision, self.modules, self.state)
-        self.state.structure = surgery.structure_after
-        return surgery
 
 
 def test_between_windows_nothing_is_decided_and_no_salience_is_read():
@@ -161,14 +100,6 @@ def test_deciding_changes_nothing_and_gives_the_same_again():
     assert first.digest() == second.digest()
     before[0].step = EVENTS[0]
     assert (scene.state, scene.controller.masks) == before
-
-
-def test_the_digest_tells_decisions_apart():
-    scene = Scene()
-    decisions = [Decision(), Decision(take_teacher=True), Decision(drop_teacher=True)]
-    decisions += [scene.decide(EVENTS[0], seed) for seed in range(3)]
-    decisions += [Decision(tune=decisions[-1].tune), Decision(prune=decisions[-1].prune)]
-    assert len({decision.digest() for decision in decisions}) == len(decisions)
 
 
 def test_salience_is_needed_from_the_start_to_the_last_event():

@@ -24,6 +24,9 @@ def used():
     state.peak_memory_gib = 2.0
     state.num_trainable_params_peak = 99
     state.num_restarts = 2
+    state.chosen_step = 6
+    state.chosen_metric = 0.8
+    state.teacher_metric = 0.7
     state.history = [EvalPoint(5, 1.0, 0.2, 0.9, 0.1)]
     state.surgeries = [{"step": 3, "heads": [1, 2], "ranks": {"a": 4}}]
     state.step_times = {"first": [0.1, 0.2]}
