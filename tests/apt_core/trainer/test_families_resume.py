@@ -88,7 +88,9 @@ def three_steps(root, case, folder, *overrides):
 
 def test_micro_batches_with_unequal_label_counts_train_like_one_batch(root, case, tmp_path):
     numbers, weights, _ = three_steps(root, case, tmp_path / "whole")
-    found, trained, counts = three_steps(root, case, tmp_path / "parts", "training.micro_batch_size=2")
+    found, trained, counts = three_steps(
+        root, case, tmp_path / "parts", "training.micro_batch_size=2"
+    )
     assert len(counts) == 12
     assert len({*counts[:4]}) > 1
     torch.testing.assert_close(found, numbers, rtol=1e-6, atol=1e-6)
