@@ -89,6 +89,7 @@ def build_trainer(
     distiller = method.build_distiller(config, plan, loaded, structure)
     calibration = partial(parts.calibration_batches_on, loader, device, config)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
+    facts = run_facts(config, run_id, command)
     return APTrainer(
         modules=TrainedModules(loaded.model),
         state=TrainerState(plan.total_steps, structure, loaded.structure),
@@ -104,7 +105,7 @@ def build_trainer(
             loader,
             device=device,
             run_dir=run_dir,
-            facts=run_facts(config, run_id, command),
+            facts=facts,
             best=best,
         ),
         checkpointer=Checkpointer(
