@@ -90,6 +90,16 @@ def build_trainer(
     calibration = partial(parts.calibration_batches_on, loader, device, config)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
+    reporter = build_reporter(
+        config, loaded, tokenizer, loader, device=device, run_dir=run_dir, facts=facts, best=best
+    )
+    checkpointer = Checkpointer(
+        run_dir / "checkpoints",
+        run_id=run_id,
+        reshape=method.reshaper(config, loaded, structure, distiller),
+        keep=config.training.keep_checkpoints,
+        attached=None if best is None else best.path,
+    )
     return APTrainer(
         modules=TrainedModules(loaded.model),
         state=TrainerState(plan.total_steps, structure, loaded.structure),
@@ -98,23 +108,8 @@ def build_trainer(
         salience=method.build_salience(config, loaded, structure),
         controller=method.build_controller(config, plan, loaded, structure, distiller),
         distiller=distiller,
-        evaluator=build_reporter(
-            config,
-            loaded,
-            tokenizer,
-            loader,
-            device=device,
-            run_dir=run_dir,
-            facts=facts,
-            best=best,
-        ),
-        checkpointer=Checkpointer(
-            run_dir / "checkpoints",
-            run_id=run_id,
-            reshape=method.reshaper(config, loaded, structure, distiller),
-            keep=config.training.keep_checkpoints,
-            attached=None if best is None else best.path,
-        ),
+        evaluator=reporter,
+        checkpointer=checkpointer,
         callbacks=_observers(run_dir, callbacks),
         learning_rate=_learning_rate(config, plan),
         phase=partial(parts.phase_of, plan),
