@@ -63,7 +63,8 @@ class Scene:
         """The weights are the step's number."""
         self.fill(step)
         self.state.step = step
-        self.best.consider(FakeEngine(self.modules), self.state, metric)
+        engine: Any = FakeEngine(self.modules)
+        self.best.consider(engine, self.state, metric)
 
     def fill(self, value):
         with torch.no_grad():
