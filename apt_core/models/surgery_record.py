@@ -53,7 +53,7 @@ class Surgery:
     removed: frozenset[str] = frozenset()
     """Parameters that are gone."""
     added: frozenset[str] = frozenset()
-    """Parameters that are new: no history, zero moments."""
+    """Parameters that are new: no history, zero moments. May have the name of a removed one."""
     kept: KeptBlocks | None = None
     """Set when blocks were pruned."""
     rank_changes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def combine(first: Surgery, second: Surgery) -> Surgery:
         structure_after=second.structure_after,
         edits={name: edit for name, edit in edits.items() if name not in removed},
         removed=removed,
-        added=(first.added | second.added) - second.removed,
+        added=(first.added - second.removed) | second.added,
         kept=first.kept if second.kept is None else second.kept,
         rank_changes={**first.rank_changes, **second.rank_changes},
         teacher_changed=first.teacher_changed or second.teacher_changed,

@@ -171,3 +171,22 @@ def test_weights_of_another_shape_are_refused(root, tmp_path):
     other = build_trainer(tiny_experiment(root, "arm=ft"), run_dir=tmp_path, run_id=ID)
     with pytest.raises((CheckpointError, RuntimeError)):
         other.checkpointer.restore_latest(other)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_attached_file_is_kept_as_it_was_and_put_back(root, tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(source, target):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(checkpoint.os, "link", refuse)
+    trainer = build_trainer(tiny_experiment(root, "arm=lora"), run_dir=tmp_path, run_id=ID)
+    trainer.engine = trainer.make_engine(trainer.modules, None)
+    attached = trainer.checkpointer.attached = tmp_path / "attached"
+    attached.write_text("then")
+    trainer.checkpointer.save(trainer)
+    attached.unlink()
+    attached.write_text("later")
+    trainer.checkpointer.restore_latest(trainer)
+    assert attached.read_text() == "then"
