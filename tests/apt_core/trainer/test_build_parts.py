@@ -123,20 +123,3 @@ def test_gradients_are_averaged_over_the_micro_batches_of_all_workers(root):
     assert made_engine(root, "training.micro_batch_size=2")._accumulation_steps == 4
     shared = ["training.micro_batch_size=2", "hardware.num_workers=2"]
     assert made_engine(root, *shared)._accumulation_steps == 2
-
-
-def test_an_arm_that_does_not_prune_aims_at_no_sparsity(root):
-    assert parts.run_facts(tiny_experiment(root), "id", "").target_sparsity == 0.5
-    for override in ("arm=lora", "ablation=w/o_Ap"):
-        assert parts.run_facts(tiny_experiment(root, override), "id", "").target_sparsity == 0.0
-
-
-def test_the_facts_describe_the_run_and_its_environment(root):
-    overrides = ["hardware.engine=deepspeed", "hardware.zero_stage=1", "training.seed=7"]
-    facts = parts.run_facts(tiny_experiment(root, *overrides), "id", "command")
-    assert (facts.run_id, facts.command, facts.seed) == ("id", "command", 7)
-    assert (facts.model, facts.dataset, facts.arm) == ("tiny", "tiny", "apt")
-    assert facts.environment["zero_stage"] == 1
-    assert facts.environment["device"] == "cpu"
-    assert facts.environment["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert parts.run_facts(tiny_experiment(root), "", "").environment["zero_stage"] is None
