@@ -65,11 +65,12 @@ def write_model(folder: Path, family: str, kind: str, *, dropout: float = 0.1) -
         config.num_labels = 1
     if kind == "classification":
         config.num_labels = 2
+    noise = 0.3 if family in ENCODERS else 0.1
     torch.manual_seed(0)
     model = build_model(config, head_of(family, kind)).model
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
+            parameter.add_(noise * torch.randn_like(parameter))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

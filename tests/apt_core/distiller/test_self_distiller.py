@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from apt_core.distiller.losses import layer_loss, prediction_loss
@@ -104,3 +105,23 @@ def test_without_a_teacher_the_loss_is_the_task_loss():
     assert a.mu == 0.0
     assert modules.teacher is None
     assert "projection.lora_a" in surgery.removed
+
+
+@pytest.mark.parametrize("family", ["roberta", "t5-gated", "llama"])
+def test_in_bf16_the_loss_is_nearly_that_of_fp32(family):
+    loaded, structure = tiny_model(family)
+    modules = TrainedModules(loaded.model)
+    settings = DistillSettings(first_step=0, last_step=1)
+    distiller = SelfDistiller(loaded.model_map, structure, settings)
+    distiller.take_teacher(modules)
+    modules.eval()
+    with torch.no_grad():
+        for parameter in modules.student.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    batch = tiny_batch(head_kind=loaded.model_map.head_kind)
+    expected = distiller.loss(modules, batch, 1).distill
+    loss = distiller.loss(modules.bfloat16(), batch, 1)
+    loss.total.backward()
+    assert float(expected) > 1e-3
+    torch.testing.assert_close(loss.distill.float(), expected, rtol=0.1, atol=0)

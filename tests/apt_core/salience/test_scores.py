@@ -130,10 +130,12 @@ def test_kurtosis_of_a_large_normal_sample_is_near_zero() -> None:
     assert abs(kurtosis(normal(100_000), dim=0).item()) < 0.06
 
 
-@pytest.mark.filterwarnings("ignore:std")
+@pytest.mark.filterwarnings("error")
 def test_undefined_kurtosis_is_zero() -> None:
     assert kurtosis(torch.tensor([[2.0, 2.0, 2.0], [0.0, 0.0, 0.0]]), dim=1).tolist() == [0.0, 0.0]
     assert kurtosis(torch.tensor([5.0]), dim=0).item() == 0.0
+    assert kurtosis(torch.tensor([[5.0], [6.0]]), dim=1).tolist() == [0.0, 0.0]
+    assert kurtosis(torch.empty(2, 0), dim=1).tolist() == [0.0, 0.0]
 
 
 def test_an_outlier_planted_in_head_2_of_4_shows_up_in_head_2() -> None:
