@@ -52,6 +52,10 @@ def located(sentences: Sequence[str], index: int, answer: str) -> dict[str, list
 def about_facts(rng: random.Random, *, answerable: bool) -> tuple[list[str], str, int, str]:
     """Three or four facts that share names, days and places, and a question about one of them.
 
+    Args:
+        rng: Draws every choice.
+        answerable: Whether the facts hold the answer.
+
     Returns:
         Sentences, question, index of the sentence with the answer, answer; without an answer the
         index is -1.
@@ -88,8 +92,12 @@ def about_facts(rng: random.Random, *, answerable: bool) -> tuple[list[str], str
 def about_opinions(rng: random.Random, *, answerable: bool) -> tuple[list[str], str, int, str]:
     """A good and a bad thing among other sentences, and which of them was one of the two.
 
+    Args:
+        rng: Draws every choice.
+        answerable: Whether one thing is as asked; otherwise both are of the other sign.
+
     Returns:
-        The same as `about_facts`. A question has no answer when both things are of the other sign.
+        The same as `about_facts`.
     """
     writer, positive = ToyWriter(rng), coin(rng)
     first = opinion_about(writer, positive=positive == answerable)
