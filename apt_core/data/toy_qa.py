@@ -53,8 +53,8 @@ def about_facts(rng: random.Random, *, answerable: bool) -> tuple[list[str], str
     """Three or four facts that share names, days and places, and a question about one of them.
 
     Args:
-        rng: Makes every choice.
-        answerable: Whether the question has an answer.
+        rng: Draws every choice.
+        answerable: Whether the facts hold the answer.
 
     Returns:
         Sentences, question, index of the sentence with the answer, answer; without an answer the
@@ -93,11 +93,11 @@ def about_opinions(rng: random.Random, *, answerable: bool) -> tuple[list[str], 
     """A good and a bad thing among other sentences, and which of them was one of the two.
 
     Args:
-        rng: Makes every choice.
-        answerable: Whether the question has an answer.
+        rng: Draws every choice.
+        answerable: Whether one thing is as asked; otherwise both are of the other sign.
 
     Returns:
-        The same as `about_facts`. A question has no answer when both things are of the other sign.
+        The same as `about_facts`.
     """
     writer, positive = ToyWriter(rng), coin(rng)
     first = opinion_about(writer, positive=positive == answerable)
