@@ -108,7 +108,7 @@ def test_micro_batches_with_unequal_label_counts_train_like_one_batch(root, case
 def quiet(tmp_path_factory):
     """Runs without dropout: only then do engines and worker counts compute the same."""
     root = tmp_path_factory.mktemp("quiet")
-    arguments: dict[str, Any] = {"root": str(root), "cases": [*map(list, CASES)]}
+    arguments: dict[str, Any] = {"root": str(root), "cases": list(CASES)}
     return arguments, run_families(**arguments, run_dir=str(root / "reference"), overrides=[])
 
 
