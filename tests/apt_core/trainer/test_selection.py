@@ -21,7 +21,7 @@ from tests.reference.training_cases import (
     assert_same,
     moody,
     outcome,
-    run_moody,
+    run_capricious,
 )
 from tests.spawn import run_workers
 from tests.tiny import tiny_model
@@ -252,7 +252,7 @@ def test_two_workers_with_partitioned_weights_choose_alike(root, tmp_path):
             "hardware.zero_stage=3",
         ],
     }
-    one, other = run_workers(run_moody, num_workers=2, **arguments)
+    one, other = run_workers(run_capricious, num_workers=2, **arguments)
     assert one == other
     assert EVENTS[-1] <= one["chosen_step"] < 36
     assert one["metric"] == one["measured"]
