@@ -49,10 +49,12 @@ def _columns(table: TaskTable) -> list[Column]:
 
 
 def _add_headings(table: Table, tables: tuple[TaskTable, ...]) -> None:
-    metrics = sorted({metric_unit(task_table.metric_name) for task_table in tables}) or ["metric"]
-    table.add_column("arm", no_wrap=True)
+    metrics = {metric_unit(task_table.metric_name) for task_table in tables}
+    # With several metrics each section's title names its own.
+    metric = metrics.pop() if len(metrics) == 1 else "metric"
+    table.add_column("arm", no_wrap=len(tables) <= 1)
     measured = ("params", "time", "memory", "speed-up")
-    for heading in ("sparsity", "density", " / ".join(metrics), "vs FT", *measured):
+    for heading in ("sparsity", "density", metric, "vs FT", *measured):
         # Where room is short, the speed-ups stand below each other.
         table.add_column(heading, justify="right", no_wrap=heading != "speed-up")
 
@@ -60,7 +62,8 @@ def _add_headings(table: Table, tables: tuple[TaskTable, ...]) -> None:
 def _add_section(table: Table, task_table: TaskTable, *, is_titled: bool) -> None:
     if is_titled:
         table.add_section()
-        table.add_row(Text(task_table.title, style="bold"))
+        title = f"{task_table.title}, {metric_unit(task_table.metric_name)}"
+        table.add_row(Text(title, style="bold"))
     for row in task_table.rows:
         cells = [
             points_cell(row) if column.heading.startswith("vs FT") else column.fill(row)

@@ -8,6 +8,7 @@ from tests.orchestrator.reports.synthetic_sweep import (
     Trial,
     demo_trials,
     make_config,
+    make_report,
     write_sweep,
     write_trial,
 )
@@ -51,6 +52,17 @@ def test_each_dataset_has_a_section(tmp_path: Path) -> None:
     write_sweep(tmp_path, [Trial("ft"), Trial("ft", dataset="rte")])
     text = printed(tmp_path)
     assert text.index("roberta on rte") < text.index("roberta on sst2")
+
+
+def test_tasks_with_different_metrics_leave_the_columns_their_room(tmp_path: Path) -> None:
+    names = {"sst2": "accuracy", "squad_v2": "exact_match_text", "cnn_dm": "rouge"}
+    for dataset, name in names.items():
+        trial = Trial("apt", 0.4, dataset=dataset)
+        write_trial(tmp_path, trial, report=make_report(trial, metric_name=name))
+    text = printed(tmp_path, width=100)
+    assert "\u2026" not in text
+    flat = " ".join(text.split())
+    assert all(f"roberta on {dataset}, {name} (%)" in flat for dataset, name in names.items())
 
 
 def test_numbers_of_a_row_stand_in_it(tmp_path: Path) -> None:
