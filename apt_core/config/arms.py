@@ -5,6 +5,7 @@ from typing import Literal
 
 Arm = Literal["ft", "lora", "apt"]
 Ablation = Literal["full", "w/o_Ap", "w/o_AT", "w/o_Ds"]
+PruningMethod = Literal["gradual", "one_shot"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,19 @@ class ArmSwitches:
     """A_T: adapter ranks grow."""
     distill: bool
     """D_S: the student learns from its own past."""
+    pruning_method: PruningMethod = "gradual"
+    """How blocks are removed, where any are: at events whose masks decay (APT), or all at
+    `pruning.stop` by what calibration batches say."""
 
     @property
     def has_events(self) -> bool:
         """Whether the shapes ever change at an event."""
         return self.prune or self.grow_ranks
+
+    @property
+    def measures_salience(self) -> bool:
+        """Whether salience is averaged while the model trains."""
+        return self.has_events and self.pruning_method == "gradual"
 
 
 _FT = ArmSwitches(

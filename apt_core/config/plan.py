@@ -138,6 +138,8 @@ def _prune_times(config: ExperimentConfig, clock: _Clock) -> PruneTimes:
     """The timetable by formula; `_schedule_problems` says whether it can be kept."""
     pruning = config.pruning
     start, stop = clock.steps(pruning.start), clock.steps(pruning.stop)
+    if config.switches.pruning_method == "one_shot":
+        return PruneTimes(start, 0, stop, (stop,), (1.0 - pruning.target_sparsity,), window=0)
     warmup, window = clock.steps(pruning.warmup), clock.steps(pruning.window)
     count = pruning.event_count
     if pruning.update_frequency is not None:
@@ -165,6 +167,9 @@ def _schedule_problems(
     config: ExperimentConfig, clock: _Clock, prune: PruneTimes
 ) -> Iterator[Problem]:
     if prune is NO_EVENTS:
+        return
+    if config.switches.pruning_method == "one_shot":
+        yield from _ends_too_late(config, clock, prune)
         return
     if not prune.event_steps:
         yield _no_room(config, prune)

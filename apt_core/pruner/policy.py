@@ -1,6 +1,9 @@
 """AdaptivePruner: reads salience and a target density, and says which blocks stay."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
@@ -18,6 +21,8 @@ class PrunePlan:
     structure: Structure
     """The structure that the plan leads to."""
     target_density: float
+    unit_scales: Mapping[str, Tensor] = field(default_factory=dict)
+    """Sub-block name -> factor of each kept unit, for methods that also weigh what stays."""
 
 
 class AdaptivePruner:

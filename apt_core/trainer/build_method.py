@@ -53,7 +53,7 @@ def build_salience(
 ) -> SalienceCollector | None:
     """The collector, in arms that decide anything."""
     switches = config.switches
-    if not switches.has_events:
+    if not switches.measures_salience:
         return None
     settings = CollectorSettings(
         momentum=config.training.momentum_salience,

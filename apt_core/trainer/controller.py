@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import Protocol
 
-import torch
-
 from apt_core.distiller.projection import slice_projection
 from apt_core.distiller.self_distiller import SelfDistiller
-from apt_core.errors import DecisionMismatchError, TrainingError
+from apt_core.errors import TrainingError
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery, combine, nothing_done
@@ -17,8 +15,7 @@ from apt_core.pruner.policy import AdaptivePruner, PrunePlan
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.surgery import prune_model
 from apt_core.salience.collector import Salience
-from apt_core.trainer.decision import Decision
-from apt_core.trainer.distributed import all_gather_flat, collective_device
+from apt_core.trainer.decision import Decision, check_agreement
 from apt_core.trainer.selection import is_better
 from apt_core.trainer.state import TrainerState
 from apt_core.tuner.grow import grow_adapters
@@ -185,10 +182,8 @@ class APTController:
             take_teacher=self._takes_teacher(state, held_out),
             drop_teacher=state.has_teacher and step == self.distill_stop,
         )
-        if decision != Decision() and not _agree(decision.digest()):
-            raise DecisionMismatchError(
-                f"step {step}: the workers decided differently; this is a bug, please report it"
-            )
+        if decision != Decision():
+            check_agreement(decision, step)
         return decision
 
     def _may_take_teacher(self, state: TrainerState) -> bool:
@@ -265,9 +260,3 @@ class APTController:
         """Continue an open window with these masks."""
         self.masks = masks
         apply_masks(modules.student, self.model_map, masks)
-
-
-def _agree(digest: str) -> bool:
-    """Whether all workers hold the same digest."""
-    number = torch.tensor([int(digest[:15], 16)], device=collective_device())
-    return bool((all_gather_flat(number) == number).all())

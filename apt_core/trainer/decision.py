@@ -3,8 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 
+import torch
+
+from apt_core.errors import DecisionMismatchError
 from apt_core.models.surgery_record import KeptBlocks
 from apt_core.pruner.policy import PrunePlan
+from apt_core.trainer.distributed import all_gather_flat, collective_device
 from apt_core.tuner.policy import RankPlan
 
 
@@ -15,6 +19,9 @@ class Decision:
     mask: PrunePlan | None = None
     """Move the masks one step toward these blocks; shapes stay."""
     prune: PrunePlan | None = None
+    one_shot: bool = False
+    """Measure on calibration batches, and cut what they say: the plan is made when the plain
+    modules are at hand."""
     tune: RankPlan | None = None
     take_teacher: bool = False
     drop_teacher: bool = False
@@ -24,6 +31,7 @@ class Decision:
         """Whether the engine has to be rebuilt."""
         return (
             self.prune is not None
+            or self.one_shot
             or self.tune is not None
             or self.take_teacher
             or self.drop_teacher
@@ -31,11 +39,28 @@ class Decision:
 
     def digest(self) -> str:
         """A short hash of everything decided: workers compare it before they operate."""
-        text = repr((self.take_teacher, self.drop_teacher))
+        text = repr((self.take_teacher, self.drop_teacher, self.one_shot))
         for plan in (self.mask, self.prune):
             text += "" if plan is None else _kept_text(plan.kept)
         text += "" if self.tune is None else repr(sorted(self.tune.ranks.items()))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_agreement(decision: Decision, step: int) -> None:
+    """Collective: all workers have decided the same.
+
+    Args:
+        decision: this worker's decision.
+        step: for the message.
+
+    Raises:
+        DecisionMismatchError: they have not.
+    """
+    number = torch.tensor([int(decision.digest()[:15], 16)], device=collective_device())
+    if not bool((all_gather_flat(number) == number).all()):
+        raise DecisionMismatchError(
+            f"step {step}: the workers decided differently; this is a bug, please report it"
+        )
 
 
 def _kept_text(kept: KeptBlocks) -> str:

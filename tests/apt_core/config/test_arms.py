@@ -8,12 +8,12 @@ from apt_core.config.arms import arm_switches
 
 
 def test_full_fine_tuning_trains_all_weights_and_nothing_else() -> None:
-    on = {name for name, value in asdict(arm_switches("ft")).items() if value}
+    on = {name for name, value in asdict(arm_switches("ft")).items() if value is True}
     assert on == {"train_all_weights"}
 
 
 def test_lora_adapts_attention_only() -> None:
-    on = {name for name, value in asdict(arm_switches("lora")).items() if value}
+    on = {name for name, value in asdict(arm_switches("lora")).items() if value is True}
     assert on == {"adapters"}
 
 
