@@ -1,4 +1,4 @@
-"""Pretraining of the toy T5 and the toy LLaMA on unlabelled stories."""
+"""Pretraining of the toy T5 on unlabelled stories, and of the toy LLaMA on recitals as well."""
 
 import logging
 import random
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, T5ForConditionalGeneration
 
 from apt_core.data import toy_words
+from apt_core.data.toy_recitals import recitals
 from apt_core.data.toy_stories import stories
 from scripts.toy_generative import (
     BOS,
@@ -26,7 +27,9 @@ from scripts.toy_model import cooccurrence_embeddings, length_buckets, linear_sc
 
 BATCH_SIZE, LEARNING_RATE = 16, 1.5e-3
 STEPS = {"t5": 2600, "llama": 2200}
-NUM_STORIES = 60_000
+NUM_TEXTS = 60_000
+RECITED = {"t5": 0.0, "llama": 0.3}
+"""Fraction of the texts that are recitals."""
 BODY_WEIGHT = 0.15
 """Weight of a body's words in LLaMA's loss: most of them cannot be known, unlike those of a
 tail."""
@@ -118,6 +121,24 @@ def loss_of(model: PreTrainedModel, rows: Rows, encoder: Encoder, rng: random.Ra
     return (losses * weights[:, 1:]).sum() / weights.sum()
 
 
+def texts_of(name: str, seed: int, encoder: Encoder) -> Rows:
+    """What a model is pretrained on: stories first, then recitals."""
+    num_recitals = round(RECITED[name] * NUM_TEXTS)
+    texts = [*stories(NUM_TEXTS - num_recitals, seed), *recitals(num_recitals, seed)]
+    return [(encoder.ids(text.body), encoder.ids(text.tail)) for text in texts]
+
+
+def recited(encoder: Encoder, num: int = 200) -> Rows:
+    """Unseen recitals, cut off inside a sentence that is said again, with their next word."""
+    found: Rows = []
+    for text in recitals(10 * num, seed=-1):
+        ids = encoder.ids(text.tail[:1])
+        if text.tail[0].startswith("sentence : "):
+            cut = 2 + (len(ids) - 2) // 2
+            found.append((encoder.ids(text.body) + ids[:cut], ids[cut : cut + 1]))
+    return found[:num]
+
+
 def probes(encoder: Encoder, num: int = 200) -> tuple[Rows, Rows]:
     """Unseen texts with their next word: verdicts, and the days of facts that are told again."""
     verdicts: Rows = []
@@ -149,8 +170,15 @@ def next_words(model: PreTrainedModel, texts: list[list[int]]) -> Tensor:
     return probabilities
 
 
-def probe(model: PreTrainedModel, encoder: Encoder) -> tuple[float, float]:
-    """Fractions of unseen verdicts guessed on the right side, and of days looked up."""
+def looked_up(model: PreTrainedModel, rows: Rows) -> float:
+    """Fraction of the texts whose most likely next word is the right one."""
+    wanted = torch.tensor([word for _, (word,) in rows])
+    hits = next_words(model, [text for text, _ in rows]).argmax(-1) == wanted
+    return float(hits.float().mean())
+
+
+def probe(model: PreTrainedModel, encoder: Encoder) -> tuple[float, float, float]:
+    """Fractions of unseen verdicts on the right side, of days looked up, of words recited."""
     model.eval()
     verdicts, days = probes(encoder)
     good, bad = (
@@ -160,10 +188,9 @@ def probe(model: PreTrainedModel, encoder: Encoder) -> tuple[float, float]:
     scores = next_words(model, [text for text, _ in verdicts])
     guessed = scores[:, good].sum(1) > scores[:, bad].sum(1)
     right = guessed == torch.isin(torch.tensor([word for _, (word,) in verdicts]), good)
-    wanted = torch.tensor([word for _, (word,) in days])
-    hits = next_words(model, [text for text, _ in days]).argmax(-1) == wanted
+    rates = float(right.float().mean()), looked_up(model, days), looked_up(model, recited(encoder))
     model.train()
-    return float(right.float().mean()), float(hits.float().mean())
+    return rates
 
 
 def parameter_groups(model: PreTrainedModel) -> list[dict[str, Any]]:
@@ -186,7 +213,7 @@ def pretrain(name: str, seed: int, steps: int | None = None) -> PreTrainedModel:
     """Pretrain a toy T5 or LLaMA from random weights and co-occurrence word vectors."""
     torch.manual_seed(seed)
     rng, encoder = random.Random(seed), Encoder(name)
-    rows = [(encoder.ids(s.body), encoder.ids(s.tail)) for s in stories(NUM_STORIES, seed)]
+    rows = texts_of(name, seed, encoder)
     model = build_model(name, len(encoder.tokenizer)).train()
     start_embeddings(model, rows)
     total = steps or STEPS[name]
@@ -204,11 +231,10 @@ def pretrain(name: str, seed: int, steps: int | None = None) -> PreTrainedModel:
         schedule.step()
         losses.append(loss.item())
         if step % 200 == 0 or step == total:
-            verdicts, days = probe(model, encoder)
             mean, seconds = statistics.fmean(losses[-200:]), time.process_time() - start
             log.info(
-                "step %5d  loss %.4f  verdicts %.3f  days %.3f  %.0f s",
-                step, mean, verdicts, days, seconds,
+                "step %5d  loss %.4f  verdicts %.3f  days %.3f  recited %.3f  %.0f s",
+                step, mean, *probe(model, encoder), seconds,
             )  # fmt: skip
     return model
 

@@ -15,7 +15,7 @@ from apt_core.data.batch import IGNORED
 from apt_core.data.loader import DatasetLoader
 from apt_core.data.preflight import check_dataset
 from apt_core.data.tasks import TaskSpec
-from apt_core.trainer.build_parts import build_loader, load_task_model
+from apt_core.trainer.build_parts import build_loader, load_task_model, load_task_tokenizer
 
 pytestmark = pytest.mark.real_data
 
@@ -181,11 +181,11 @@ def test_reviews_become_a_dataset_with_ten_lines_of_yaml(real_data: Path, tmp_pa
         "      labels: [short, long]\n"
         "hardware: {engine: torch}\n"
     )
-    config = load_config([recipe])
+    model = f"model.architectures.mine={real_data / 'models' / ENCODER}"
+    config = load_config([recipe], ["model.model_type=mine", model])
     facts = check_dataset(config.data.spec, "reviews")
     assert (facts.num_train_rows, facts.num_eval_rows) == (300, 100)
-    model = load_task_model(config)
-    loaded = build_loader(config, tokenizer(real_data, ENCODER), model)
+    loaded = build_loader(config, load_task_tokenizer(config), load_task_model(config))
     expected = [int(len(text) > 3500) for text in reviews[300:]]
     assert list(loaded.references().targets) == expected
     (batch,) = next(loaded.train_batches())
