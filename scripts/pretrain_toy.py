@@ -17,7 +17,7 @@ from scripts.toy_pretraining import pretrain
 
 ASSETS = Path(__file__).parents[1] / "apt_core" / "data" / "assets"
 SEEDS = (1, 2, 3)
-COMPARED = {
+COMPARED: dict[str, dict[str, tuple[int, ...]]] = {
     "t5": {"sentiment": SEEDS, "summary": SEEDS[:1], "qa": SEEDS[:1]},
     "llama": {"sentiment": SEEDS, "instruction": SEEDS},
 }
