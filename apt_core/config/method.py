@@ -119,7 +119,9 @@ class DistillationConfig(Section):
     projection_rank: PositiveCount = 8
     """Rank of the trained part of the projection from student to teacher hidden states."""
     mask_padding: bool = False
-    """Whether the hidden-state loss leaves padding out. The authors count it."""
+    """Whether the hidden-state loss leaves padding out: a mean over the real tokens of every row,
+    then over rows. The authors count padding; the loss then depends on micro-batches and workers,
+    because each pads to its own longest row."""
     refresh_teacher: bool = False
     """Whether the present student becomes the teacher when a decay window opens, if it scores
     better on the held-out rows (`data.holdout_rows`) than the teacher did; otherwise the first
