@@ -17,7 +17,7 @@ from apt_core.models.structure import Structure, SubBlock
 from apt_core.pruner.align import aligned_counts
 from apt_core.pruner.search import Floors, ranking
 
-Cost = Callable[[Structure], float]
+Cost = Callable[[Structure], int | float]
 """What the budget counts; never falls when a structure gets another unit."""
 
 MAX_SWEEPS = 4
@@ -104,7 +104,7 @@ def search_units(
     heads = _rank(structure.of_kind("attention"), fisher, floors)
     neurons = _rank(structure.of_kind("ffn"), fisher, floors)
 
-    def cost_of(num_heads: int, num_neurons: int) -> float:
+    def cost_of(num_heads: int, num_neurons: int) -> int | float:
         counts = heads.counts(num_heads) | neurons.counts(num_neurons)
         return cost(structure.with_units(counts, structure.hidden_size))
 
