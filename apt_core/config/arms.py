@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Arm = Literal["ft", "lora", "apt"]
+Arm = Literal["ft", "lora", "lora_prune", "apt"]
 Ablation = Literal["full", "w/o_Ap", "w/o_AT", "w/o_Ds"]
 PruningMethod = Literal["gradual", "one_shot"]
 
@@ -48,11 +48,13 @@ _FT = ArmSwitches(
     distill=False,
 )
 _LORA = replace(_FT, train_all_weights=False, adapters=True)
+_LORA_PRUNE = replace(_LORA, prune=True, pruning_method="one_shot")
 _APT = replace(_LORA, ffn_adapters=True, prune=True, grow_ranks=True, distill=True)
 
 _SWITCHES: dict[tuple[Arm, Ablation], ArmSwitches] = {
     ("ft", "full"): _FT,
     ("lora", "full"): _LORA,
+    ("lora_prune", "full"): _LORA_PRUNE,
     ("apt", "full"): _APT,
     ("apt", "w/o_Ap"): replace(_APT, prune=False),
     ("apt", "w/o_AT"): replace(_APT, grow_ranks=False),

@@ -30,7 +30,8 @@ class ExperimentConfig(Section):
     name: FolderName = "aptune"
     """Name of the experiment: a folder under `orchestration.results_dir`."""
     arm: Arm = "apt"
-    """Method: full fine-tuning, LoRA, or APT."""
+    """Method: full fine-tuning (`ft`), LoRA (`lora`), LoRA that is cut once at `pruning.stop` by
+    mask tuning and retrained (`lora_prune`), or APT (`apt`)."""
     ablation: Ablation = "full"
     """Part of APT to leave out: pruning (`w/o_Ap`), rank growth (`w/o_AT`), distillation
     (`w/o_Ds`); `full`: none."""

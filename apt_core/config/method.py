@@ -62,9 +62,12 @@ class PruningConfig(Section):
     """Sparsity reached in one shot before the first step, from calibration batches; 0: none. The
     paper prunes LLaMA this way: set it to `target_sparsity`."""
     calibration_batches: PositiveCount = 128
-    """Training batches that one-shot pruning looks at."""
+    """Training batches that one-shot pruning looks at. The paper: 64 of 32 for mask tuning."""
     calibration_batch_size: PositiveCount = 2
     """Examples in each of them."""
+    rescale: bool | None = None
+    """Whether mask tuning gives the heads and neurons that stay factors by least squares, from at
+    most 8 of the calibration batches; null: in encoders only, as the paper."""
 
     @property
     def event_count(self) -> int | None:

@@ -139,6 +139,7 @@ def _prune_times(config: ExperimentConfig, clock: _Clock) -> PruneTimes:
     pruning = config.pruning
     start, stop = clock.steps(pruning.start), clock.steps(pruning.stop)
     if config.switches.pruning_method == "one_shot":
+        stop = max(1, stop)  # the cut comes after a step
         return PruneTimes(start, 0, stop, (stop,), (1.0 - pruning.target_sparsity,), window=0)
     warmup, window = clock.steps(pruning.warmup), clock.steps(pruning.window)
     count = pruning.event_count

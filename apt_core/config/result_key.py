@@ -31,6 +31,16 @@ _PRUNES_ONLY = {
     "calibration_batches",
     "calibration_batch_size",
 }
+_ONE_SHOT = {
+    "target_sparsity",
+    "stop",
+    "min_heads",
+    "min_neurons",
+    "round_to",
+    "calibration_batches",
+    "calibration_batch_size",
+    "rescale",
+}
 
 
 def result_key(config: "ExperimentConfig") -> dict[str, Any]:
@@ -104,7 +114,7 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
         dropped.add("choose_best")
     if not switches.adapters:
         dropped |= _ADAPTERS_ONLY
-    if not switches.has_events:
+    if not switches.measures_salience:
         dropped.add("momentum_salience")
     if not (switches.has_events or switches.distill):
         dropped.add("optimizer_on_surgery")
@@ -118,12 +128,15 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
 
 def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
     pruning = config.pruning
+    if config.switches.pruning_method == "one_shot":
+        return pruning.model_dump(mode="json", include=_ONE_SHOT)
     if not config.switches.prune:
         dropped = set(_PRUNES_ONLY)
     else:
         dropped = {"kurtosis_weight"} if pruning.use_kurtosis is False else set()
         if pruning.pre_tuning_sparsity == 0:
             dropped |= {"calibration_batches", "calibration_batch_size"}
+    dropped.add("rescale")
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
 
 

@@ -83,7 +83,7 @@ def search_blocks(
     must_stay = [*(floors.of(s) for s in sub_blocks), floors.min_hidden]
 
     density = _densities(structure, sub_blocks, salience)
-    order = _ranking(density, group, must_stay)
+    order = ranking(density, group, must_stay)
     num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
     num_kept = _longest_prefix(_prefix_params(sub_blocks, group[order]), budget, num_floor, floors)
 
@@ -157,7 +157,7 @@ def _check(salience: Tensor, expected: int, where: str) -> None:
         raise ValueError(f"salience of {where}: {num_bad} of {expected} values are not finite")
 
 
-def _ranking(
+def ranking(
     density: Float[Tensor, " blocks"], group: Int[Tensor, " blocks"], must_stay: Sequence[int]
 ) -> Int[Tensor, " blocks"]:
     """Blocks by falling density, the best `must_stay` of each group first; stable in ties."""

@@ -106,7 +106,9 @@ def build_trainer(
         batches=partial(parts.batches_on, loader, device),
         make_engine=parts.engine_factory(config, loaded, device),
         salience=method.build_salience(config, loaded, structure),
-        controller=method.build_controller(config, plan, loaded, structure, distiller),
+        controller=method.build_controller(
+            config, plan, loaded, structure, distiller, batches=calibration, device=device
+        ),
         distiller=distiller,
         evaluator=reporter,
         checkpointer=checkpointer,

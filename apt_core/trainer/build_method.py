@@ -14,11 +14,13 @@ from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT, TrainedModules
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
-from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
+from apt_core.trainer.build_baselines import build_mask_tuner
+from apt_core.trainer.build_parts import build_floors
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.controller import APTController, Controller, FixedController
+from apt_core.trainer.one_shot_controller import OneShotController
 from apt_core.trainer.selection import BestWeights
 from apt_core.tuner.policy import AdaptiveTuner
 
@@ -80,10 +82,16 @@ def build_controller(
     loaded: LoadedModel,
     structure: Structure,
     distiller: SelfDistiller | TaskDistiller,
+    *,
+    batches: Batches,
+    device: torch.device,
 ) -> Controller:
-    """Who decides, with the parts that the arm switches on."""
+    """Who decides, with the parts that the arm switches on; `batches` are for calibration."""
     if not config.switches.has_events:
         return FixedController()
+    if config.switches.pruning_method == "one_shot":
+        tuner = build_mask_tuner(config, loaded, batches, device=device)
+        return OneShotController(tuner, plan.prune.stop)
     scheduler = plan.prune.scheduler()
     return APTController(
         loaded.model_map,
@@ -108,7 +116,8 @@ def build_one_shot(
     device: torch.device,
 ) -> OneShotPruner | None:
     """Pruning before the first step, if it is asked for."""
-    if not config.switches.prune or config.pruning.pre_tuning_sparsity == 0:
+    measures = config.switches.prune and config.switches.measures_salience
+    if not measures or config.pruning.pre_tuning_sparsity == 0:
         return None
     collector = SalienceCollector(
         loaded.model,
@@ -141,18 +150,12 @@ def build_best_weights(
 def _build_pruner(
     config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel
 ) -> AdaptivePruner:
-    pruning = config.pruning
     return AdaptivePruner(
         scheduler,
         loaded.structure,
         loaded.model_map,
-        floors=Floors(
-            min_heads=pruning.min_heads,
-            min_neurons=pruning.min_neurons,
-            min_hidden=pruning.min_hidden,
-            round_to=pruning.round_to,
-        ),
-        mask_step=pruning.mask_step,
+        floors=build_floors(config),
+        mask_step=config.pruning.mask_step,
     )
 
 

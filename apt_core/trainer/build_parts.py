@@ -16,6 +16,7 @@ from apt_core.models.loading import LoadedModel, load_model, load_tokenizer
 from apt_core.models.modules import checkpoint_activations
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT
+from apt_core.pruner.search import Floors
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine, EngineFactory, OptimizerSnapshot
 from apt_core.trainer.optim import OptimizerSettings
@@ -127,6 +128,17 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         loaded.model, loaded.model_map, ranks=ranks, scaling=config.training.scaling_factor
     )
     return loaded.structure.with_ranks(ranks)
+
+
+def build_floors(config: ExperimentConfig) -> Floors:
+    """What must stay, whatever an arm prunes by."""
+    pruning = config.pruning
+    return Floors(
+        min_heads=pruning.min_heads,
+        min_neurons=pruning.min_neurons,
+        min_hidden=pruning.min_hidden,
+        round_to=pruning.round_to,
+    )
 
 
 def phase_of(plan: TrainingPlan, step: int) -> str:
