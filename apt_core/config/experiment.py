@@ -30,10 +30,12 @@ class ExperimentConfig(Section):
     name: FolderName = "aptune"
     """Name of the experiment: a folder under `orchestration.results_dir`."""
     arm: Arm = "apt"
-    """Method: full fine-tuning, LoRA, or APT."""
+    """Method: full fine-tuning, LoRA, or APT; and as controls APT that ranks blocks by random
+    numbers (`random`) or by the mean size of their weights (`magnitude`)."""
     ablation: Ablation = "full"
     """Part of APT to leave out: pruning (`w/o_Ap`), rank growth (`w/o_AT`), distillation
-    (`w/o_Ds`); `full`: none."""
+    (`w/o_Ds`), several of them (`w/o_Ap+Ds`), or a smaller one; `full`: none. See
+    "Ablations of APT" below."""
     model: ModelConfig = ModelConfig()
     """The pretrained network."""
     data: DataConfig = DataConfig()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from apt_core.config.arms import ArmSwitches, arm_switches, is_known
 from apt_core.config.problems import Problem, did_you_mean
 from apt_core.data.tasks import HOLDOUT
 
@@ -10,8 +11,14 @@ if TYPE_CHECKING:
     from apt_core.config.experiment import ExperimentConfig
 
 
+def _switches(config: "ExperimentConfig") -> ArmSwitches:
+    """What the arm does; the whole of it where the ablation is not one of its own."""
+    known = is_known(config.arm, config.ablation)
+    return arm_switches(config.arm, config.ablation if known else "full")
+
+
 def _ablation_needs_apt(config: "ExperimentConfig") -> Iterator[Problem]:
-    if config.ablation != "full" and config.arm != "apt":
+    if not is_known(config.arm, config.ablation):
         todo = "set arm to apt, or ablation to full"
         wrong = f"only arm apt can be ablated, and arm is {config.arm}"
         yield Problem("ablation", wrong, todo, config.ablation, ("arm",))
@@ -90,7 +97,8 @@ def _distillation_makes_sense(config: "ExperimentConfig") -> Iterator[Problem]:
         wrong = f"is above distill_loss_weight_end, which is {end}"
         todo = "mu rises or stays: set the start at or below the end"
         yield Problem(path, wrong, todo, start, ("distillation.distill_loss_weight_end",))
-    if distillation.prediction_weight == 0 and distillation.layer_weight == 0:
+    has_layer_loss = _switches(config).layer_loss and distillation.layer_weight > 0
+    if distillation.prediction_weight == 0 and not has_layer_loss:
         path = "distillation.prediction_weight"
         todo = "set one of them above 0, or ablation to w/o_Ds"
         involved = ("distillation.layer_weight",)
@@ -118,7 +126,7 @@ def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Prob
     wanted = {
         "training.choose_best": config.training.choose_best,
         "distillation.refresh_teacher": (
-            config.distillation.refresh_teacher and config.switches.distill
+            config.distillation.refresh_teacher and _switches(config).distill
         ),
     }
     data = config.data

@@ -1,11 +1,14 @@
 """The parts that make an arm what it is, from configuration."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from apt_core.adapters.linear import APTLinear
 from apt_core.config import ExperimentConfig
+from apt_core.config.arms import BlockScore
 from apt_core.config.plan import NO_EVENTS, TrainingPlan
 from apt_core.distiller.self_distiller import DistillSettings, SelfDistiller, TaskDistiller
 from apt_core.models.loading import LoadedModel
@@ -16,6 +19,7 @@ from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
+from apt_core.salience.controls import MagnitudeCollector, RandomCollector
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.controller import APTController, Controller, FixedController
@@ -39,7 +43,7 @@ def build_distiller(
         last_step=plan.prune.stop,
         temperature=distillation.temperature,
         prediction_weight=distillation.prediction_weight,
-        layer_weight=distillation.layer_weight,
+        layer_weight=distillation.layer_weight if config.switches.layer_loss else 0.0,
         projection_rank=distillation.projection_rank,
         scaling=config.training.scaling_factor,
         mask_padding=distillation.mask_padding,
@@ -59,16 +63,33 @@ def build_salience(
         momentum=config.training.momentum_salience,
         kurtosis_weight=_kurtosis_weight(config, loaded),
         importance=config.tuning.importance,
-        measure_blocks=switches.prune,
+        measure_blocks=switches.prune and switches.block_score == "salience",
         measure_adapters=switches.grow_ranks,
     )
-    return SalienceCollector(
-        loaded.model, loaded.model_map, structure, prefix=STUDENT, settings=settings
-    )
+    return _collector(config, loaded, structure, settings)
+
+
+def _collector(
+    config: ExperimentConfig,
+    loaded: LoadedModel,
+    structure: Structure,
+    settings: CollectorSettings,
+) -> SalienceCollector:
+    """The collector that ranks blocks by what the arm ranks them by."""
+    collectors: dict[BlockScore, Callable[..., SalienceCollector]] = {
+        "salience": SalienceCollector,
+        "random": partial(RandomCollector, seed=config.training.seed),
+        "magnitude": MagnitudeCollector,
+    }
+    make = collectors[config.switches.block_score]
+    return make(loaded.model, loaded.model_map, structure, prefix=STUDENT, settings=settings)
 
 
 def _kurtosis_weight(config: ExperimentConfig, loaded: LoadedModel) -> float:
     """Weight of the outlier term; 0 where it is off."""
+    switches = config.switches
+    if not switches.outlier_term or switches.block_score != "salience":
+        return 0.0
     wanted = config.pruning.use_kurtosis
     is_on = loaded.model_map.spec.uses_kurtosis if wanted is None else wanted
     return config.pruning.kurtosis_weight if is_on else 0.0
@@ -110,15 +131,12 @@ def build_one_shot(
     """Pruning before the first step, if it is asked for."""
     if not config.switches.prune or config.pruning.pre_tuning_sparsity == 0:
         return None
-    collector = SalienceCollector(
-        loaded.model,
-        loaded.model_map,
-        structure,
-        prefix=STUDENT,
-        settings=CollectorSettings(
-            kurtosis_weight=_kurtosis_weight(config, loaded), measure_adapters=False
-        ),
+    settings = CollectorSettings(
+        kurtosis_weight=_kurtosis_weight(config, loaded),
+        measure_blocks=config.switches.block_score == "salience",
+        measure_adapters=False,
     )
+    collector = _collector(config, loaded, structure, settings)
     return OneShotPruner(
         _build_pruner(config, NO_EVENTS.scheduler(), loaded),
         collector,
@@ -165,7 +183,7 @@ def _build_tuner(
         num_events=len(plan.prune.event_steps),
         max_tuning_params_ratio=tuning.max_tuning_params_ratio,
         max_rank=tuning.rank_cap(config.training.initial_rank),
-        strategy=tuning.rank_increase_strategy,
+        strategy=tuning.rank_increase_strategy if config.switches.choose_adapters else "uniform",
         growth=tuning.growth,
     )
 

@@ -134,8 +134,13 @@ class APTController:
 
     def needs_salience(self, step: int) -> bool:
         """From the start of the pruning phase to its last event."""
-        is_used = self.pruner is not None or self.tuner is not None
-        return is_used and self.scheduler.start <= step < self.scheduler.event_steps[-1]
+        return self._reads_salience and (
+            self.scheduler.start <= step < self.scheduler.event_steps[-1]
+        )
+
+    @property
+    def _reads_salience(self) -> bool:
+        return self.pruner is not None or self.tuner is not None
 
     def needs_held_out(self, state: TrainerState) -> bool:
         """Where a teacher may be taken, if teachers are compared."""
@@ -159,7 +164,7 @@ class APTController:
             TrainingError: an event is due, but no step since the start has given any salience.
         """
         step = state.step
-        is_event = self.scheduler.is_event(step)
+        is_event = self._reads_salience and self.scheduler.is_event(step)
         in_window = self.pruner is not None and self.scheduler.in_window(step)
         salience = read_salience() if in_window or is_event else None
         if is_event and salience is None:
