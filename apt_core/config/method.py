@@ -1,5 +1,6 @@
 """Sections `pruning`, `tuning`, `distillation`: the three parts of APT."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +13,8 @@ from apt_core.config.base import (
     Positive,
     PositiveCount,
     Section,
+    Text,
+    expand_path,
 )
 from apt_core.config.duration import Duration, PositiveDuration
 
@@ -124,6 +127,17 @@ class DistillationConfig(Section):
     """Whether the present student becomes the teacher when a decay window opens, if it scores
     better on the held-out rows (`data.holdout_rows`) than the teacher did; otherwise the first
     teacher stays."""
+    teacher_path: Text | None = None
+    """Who teaches in the ablations `ft_teacher` and `lora_teacher`: the `export` folder of a
+    finished run of that arm (may contain ${ENV}); null: in a sweep, the run of the same model,
+    dataset and seed. Its training time is charged to the run that it teaches."""
     stop: Duration = Duration(50, "%")
     """When distillation ends and plain tuning of the pruned model begins; at or after
     `pruning.stop`."""
+
+    @property
+    def expanded_teacher_path(self) -> Path | None:
+        """Where the teacher is, ${ENV} and ~ replaced; None: not told."""
+        if self.teacher_path is None:
+            return None
+        return expand_path(self.teacher_path, "distillation.teacher_path")

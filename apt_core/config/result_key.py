@@ -149,7 +149,10 @@ def _tuning(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _distillation(config: "ExperimentConfig") -> dict[str, Any]:
-    dropped = set() if config.distillation.refresh_teacher else {"refresh_teacher"}
+    # Who teaches is a run: its own identity counts, not where it lies.
+    dropped = {"teacher_path"}
+    if not config.distillation.refresh_teacher or config.switches.teacher != "self":
+        dropped.add("refresh_teacher")
     if not config.switches.layer_loss:
         dropped |= _LAYER_LOSS
     return _dump(config.distillation, dropped)

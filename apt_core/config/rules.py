@@ -122,11 +122,21 @@ def _one_shot_stays_below_the_target(config: "ExperimentConfig") -> Iterator[Pro
         yield Problem("pruning.pre_tuning_sparsity", wrong, todo, given, others)
 
 
+def _external_teachers_know_the_whole_model(config: "ExperimentConfig") -> Iterator[Problem]:
+    one_shot = config.pruning.pre_tuning_sparsity
+    if _switches(config).teacher != "self" and one_shot > 0:
+        path = "pruning.pre_tuning_sparsity"
+        wrong = f"excludes ablation {config.ablation}, whose teacher joins the whole model"
+        yield Problem(path, wrong, "set it to 0, or ablation to full", one_shot, ("ablation",))
+
+
 def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Problem]:
     wanted = {
         "training.choose_best": config.training.choose_best,
         "distillation.refresh_teacher": (
-            config.distillation.refresh_teacher and _switches(config).distill
+            config.distillation.refresh_teacher
+            and _switches(config).distill
+            and _switches(config).teacher == "self"
         ),
     }
     data = config.data
@@ -154,6 +164,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _distillation_makes_sense,
     _ranks_may_start,
     _one_shot_stays_below_the_target,
+    _external_teachers_know_the_whole_model,
     _what_is_chosen_is_not_reported,
 )
 

@@ -10,6 +10,7 @@ from apt_core.adapters.linear import APTLinear
 from apt_core.config import ExperimentConfig
 from apt_core.config.arms import BlockScore
 from apt_core.config.plan import NO_EVENTS, TrainingPlan
+from apt_core.distiller.external_teacher import ExternalDistiller
 from apt_core.distiller.self_distiller import DistillSettings, SelfDistiller, TaskDistiller
 from apt_core.models.loading import LoadedModel
 from apt_core.models.reshape import reshape_model
@@ -20,6 +21,7 @@ from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
 from apt_core.salience.controls import MagnitudeCollector, RandomCollector
+from apt_core.trainer.build_teacher import LoadTeacher
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.controller import APTController, Controller, FixedController
@@ -28,9 +30,13 @@ from apt_core.tuner.policy import AdaptiveTuner
 
 
 def build_distiller(
-    config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel, structure: Structure
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    loaded: LoadedModel,
+    structure: Structure,
+    load_teacher: LoadTeacher | None = None,
 ) -> SelfDistiller | TaskDistiller:
-    """Self-distillation, or the task loss alone."""
+    """Distillation from the model's own past or from another run, or the task loss alone."""
     if not config.switches.distill:
         return TaskDistiller(loaded.model_map.head_kind)
     distillation = config.distillation
@@ -39,7 +45,7 @@ def build_distiller(
         num_teacher_layers=distillation.num_teacher_layers,
         weight_start=distillation.distill_loss_weight_start,
         weight_end=distillation.distill_loss_weight_end,
-        first_step=plan.prune.start,
+        first_step=plan.prune.start if load_teacher is None else 0,
         last_step=plan.prune.stop,
         temperature=distillation.temperature,
         prediction_weight=distillation.prediction_weight,
@@ -49,6 +55,8 @@ def build_distiller(
         mask_padding=distillation.mask_padding,
         seed=config.training.seed,
     )
+    if load_teacher is not None:
+        return ExternalDistiller(loaded.model_map, structure, settings, load_teacher)
     return SelfDistiller(loaded.model_map, structure, settings)
 
 
@@ -112,9 +120,9 @@ def build_controller(
         pruner=_build_pruner(config, scheduler, loaded) if config.switches.prune else None,
         tuner=_build_tuner(config, plan, structure) if config.switches.grow_ranks else None,
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
-        teacher_step=_teacher_step(plan),
+        teacher_step=_teacher_step(config, plan),
         distill_stop=plan.distill_stop,
-        refresh_teacher=config.distillation.refresh_teacher,
+        refresh_teacher=config.distillation.refresh_teacher and config.switches.teacher == "self",
         init_std=config.tuning.init_std,
         seed=config.training.seed,
     )
@@ -188,8 +196,10 @@ def _build_tuner(
     )
 
 
-def _teacher_step(plan: TrainingPlan) -> int:
+def _teacher_step(config: ExperimentConfig, plan: TrainingPlan) -> int:
     """The step at which the first window opens; without pruning, where it would open."""
+    if config.switches.teacher != "self":
+        return 0  # before the first step, see `build_teacher`
     prune = plan.prune
     scheduler = prune.scheduler()
     pruning_events = [s for i, s in enumerate(prune.event_steps) if scheduler.prunes_at(i)]
@@ -209,6 +219,7 @@ def reshaper(
         if config.switches.train_all_weights:
             return
         present = fresh
+        modules.teacher = modules.projection = None  # the checkpoint may be of a time without
         if teacher is not None and isinstance(distiller, SelfDistiller):
             reshape_model(modules.student, loaded.model_map, present, teacher)
             present = teacher

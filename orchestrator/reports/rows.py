@@ -67,6 +67,9 @@ class Row:
     num_trainable_params_peak: Stat = NOTHING
     macs_per_sample: Stat = NOTHING
     train_time_s: Stat = NOTHING
+    """The teacher's included, where another run has trained it."""
+    teacher_time_s: Stat = NOTHING
+    """The teacher's alone; empty where there is none from outside."""
     eval_time_s: Stat = NOTHING
     peak_train_memory_gib: Stat = NOTHING
     step_time_ratio: Stat = NOTHING

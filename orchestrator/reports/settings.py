@@ -19,7 +19,12 @@ CELL_SETTINGS = frozenset(
 )
 """Settings that a table row or a seed already names."""
 
-_NO_EFFECT_ON_RESULTS = ("orchestration.", "tracking.", "data.cache_dir")
+_NO_EFFECT_ON_RESULTS = (
+    "orchestration.",
+    "tracking.",
+    "data.cache_dir",
+    "distillation.teacher_path",
+)
 _CATALOGUES = ("data.datasets.", "model.architectures.")
 
 
