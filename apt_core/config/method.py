@@ -92,6 +92,9 @@ class TuningConfig(Section):
     importance: Literal["paper", "signed"] = "paper"
     """Score of an adapter: `paper` sums |B * dL/dB|; `signed` averages |sum A * dL/dA| over ranks,
     as the authors ran."""
+    init_distribution: Literal["gaussian", "uniform"] = "gaussian"
+    """Distribution of new rows of A, at the same standard deviation: `gaussian` as in the paper;
+    `uniform` as in the authors' code."""
     init_std: Positive | None = None
     """Standard deviation of new rows of A; null: 1 / sqrt(3 * in_features)."""
 
@@ -127,6 +130,10 @@ class DistillationConfig(Section):
     """Whether the present student becomes the teacher when a decay window opens, if it scores
     better on the held-out rows (`data.holdout_rows`) than the teacher did; otherwise the first
     teacher stays."""
+    start_event: Count = 0
+    """0: the first teacher is taken, and listened to, when the first window opens. k: it is taken
+    when the window of the k-th pruning event opens, and listened to from that event on. The authors
+    meant 1, and their code ran 2. mu does not wait."""
     teacher_path: Text | None = None
     """Who teaches in the ablations `ft_teacher` and `lora_teacher`: the `export` folder of a
     finished run of that arm (may contain ${ENV}); null: in a sweep, the run of the same model,

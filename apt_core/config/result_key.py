@@ -112,6 +112,8 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
         dropped.add("choose_best")
     if not switches.adapters:
         dropped |= _ADAPTERS_ONLY
+    if not switches.has_events:
+        dropped.add("lr_after_event")
     if not switches.measures_salience:
         dropped.add("momentum_salience")
     if not (switches.has_events or switches.distill):
@@ -153,6 +155,8 @@ def _distillation(config: "ExperimentConfig") -> dict[str, Any]:
     dropped = {"teacher_path"}
     if not config.distillation.refresh_teacher or config.switches.teacher != "self":
         dropped.add("refresh_teacher")
+    if config.switches.teacher != "self":
+        dropped.add("start_event")
     if not config.switches.layer_loss:
         dropped |= _LAYER_LOSS
     return _dump(config.distillation, dropped)

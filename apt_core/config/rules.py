@@ -1,9 +1,11 @@
 """Rules between fields: what no single field can know. Each yields the problems it finds."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from apt_core.config.arms import ArmSwitches, arm_switches, is_known
+from apt_core.config.mode import OFFICIAL
 from apt_core.config.problems import Problem, did_you_mean
 from apt_core.data.tasks import HOLDOUT
 
@@ -22,6 +24,18 @@ def _ablation_needs_apt(config: "ExperimentConfig") -> Iterator[Problem]:
         todo = "set arm to apt, or ablation to full"
         wrong = f"only arm apt can be ablated, and arm is {config.arm}"
         yield Problem("ablation", wrong, todo, config.ablation, ("arm",))
+
+
+def _official_is_official_throughout(config: "ExperimentConfig") -> Iterator[Problem]:
+    if config.mode != "official":
+        return
+    for path, wanted in OFFICIAL.items():
+        section, _, name = path.partition(".")
+        given = getattr(getattr(config, section), name)
+        if given != wanted:
+            value = json.dumps(wanted)
+            todo = f"set it to {value}, lay the recipe official over yours, or set mode to paper"
+            yield Problem(path, f"is {value} in mode official", todo, given, ("mode",))
 
 
 def _chosen_entries_exist(config: "ExperimentConfig") -> Iterator[Problem]:
@@ -156,6 +170,7 @@ def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Prob
 
 RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _ablation_needs_apt,
+    _official_is_official_throughout,
     _chosen_entries_exist,
     _batch_divides,
     _length_is_known,

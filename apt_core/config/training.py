@@ -44,6 +44,10 @@ class TrainingConfig(Section):
     lr_schedule: Literal["linear", "constant"] = "linear"
     """What follows the warm-up: `linear` falls to 0 at the last step, `constant` stays at the
     peak."""
+    lr_after_event: Literal["schedule", "peak"] = "schedule"
+    """Learning rate from the first event on: `schedule` goes on as before; `peak` stays at the peak
+    until the teacher leaves, then falls from a tenth of it to 0, as in the authors' code, whose
+    schedule was bound to an optimizer that an event throws away."""
     optimizer: Literal["adamw"] = "adamw"
     """Optimizer."""
     weight_decay: NonNegative = 0.1

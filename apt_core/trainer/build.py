@@ -23,7 +23,7 @@ from apt_core.trainer.callbacks import Callback, Callbacks
 from apt_core.trainer.checkpoint import Checkpointer
 from apt_core.trainer.loop import APTrainer, Cadence
 from apt_core.trainer.metric_log import MetricLog
-from apt_core.trainer.optim import learning_rate_at
+from apt_core.trainer.optim import detached_learning_rate_at, learning_rate_at
 from apt_core.trainer.rng import seed_everything, seed_worker
 from apt_core.trainer.state import TrainerState
 
@@ -151,10 +151,21 @@ def _observers(run_dir: Path, callbacks: Sequence[Callback]) -> Callbacks:
 
 
 def _learning_rate(config: ExperimentConfig, plan: TrainingPlan) -> Callable[[int], float]:
-    return partial(
+    training, events = config.training, plan.prune.event_steps
+    attached = partial(
         learning_rate_at,
-        peak=config.training.learning_rate,
+        peak=training.learning_rate,
         warmup_steps=plan.warmup_steps,
         total_steps=plan.total_steps,
-        schedule=config.training.lr_schedule,
+        schedule=training.lr_schedule,
+    )
+    if training.lr_after_event == "schedule" or not events:
+        return attached
+    return partial(
+        detached_learning_rate_at,
+        attached=attached,
+        peak=training.learning_rate,
+        first_event=events[0],
+        restart=plan.distill_stop or plan.total_steps,
+        total_steps=plan.total_steps,
     )

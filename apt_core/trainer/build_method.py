@@ -11,7 +11,9 @@ from apt_core.config import ExperimentConfig
 from apt_core.config.arms import BlockScore
 from apt_core.config.plan import NO_EVENTS, TrainingPlan
 from apt_core.distiller.external_teacher import ExternalDistiller
+from apt_core.distiller.late import LateDistiller
 from apt_core.distiller.self_distiller import DistillSettings, SelfDistiller, TaskDistiller
+from apt_core.errors import ConfigError
 from apt_core.models.loading import LoadedModel
 from apt_core.models.reshape import reshape_model
 from apt_core.models.structure import Structure
@@ -57,6 +59,9 @@ def build_distiller(
     )
     if load_teacher is not None:
         return ExternalDistiller(loaded.model_map, structure, settings, load_teacher)
+    if distillation.start_event > 0:
+        heard = _start_event(config, plan)
+        return LateDistiller(loaded.model_map, structure, settings, first_heard=heard)
     return SelfDistiller(loaded.model_map, structure, settings)
 
 
@@ -124,6 +129,7 @@ def build_controller(
         distill_stop=plan.distill_stop,
         refresh_teacher=config.distillation.refresh_teacher and config.switches.teacher == "self",
         init_std=config.tuning.init_std,
+        init_distribution=config.tuning.init_distribution,
         seed=config.training.seed,
     )
 
@@ -200,11 +206,21 @@ def _teacher_step(config: ExperimentConfig, plan: TrainingPlan) -> int:
     """The step at which the first window opens; without pruning, where it would open."""
     if config.switches.teacher != "self":
         return 0  # before the first step, see `build_teacher`
-    prune = plan.prune
+    return max(1, _start_event(config, plan) - plan.prune.window + 1)
+
+
+def _start_event(config: ExperimentConfig, plan: TrainingPlan) -> int:
+    """Step of the event whose window decides when distillation begins."""
+    prune, number = plan.prune, max(config.distillation.start_event, 1)
     scheduler = prune.scheduler()
     pruning_events = [s for i, s in enumerate(prune.event_steps) if scheduler.prunes_at(i)]
-    first = (pruning_events or list(prune.event_steps))[0]
-    return max(1, first - prune.window + 1)
+    events = pruning_events or prune.event_steps
+    if config.switches.distill and number > len(events):
+        raise ConfigError(
+            f"distillation.start_event: there are only {len(events)} events, given {number}; "
+            "lower it, or set more of them (pruning.num_events)"
+        )
+    return events[min(number, len(events)) - 1]
 
 
 def reshaper(

@@ -18,7 +18,7 @@ from apt_core.salience.collector import Salience
 from apt_core.trainer.decision import Decision, check_agreement
 from apt_core.trainer.selection import is_better
 from apt_core.trainer.state import TrainerState
-from apt_core.tuner.grow import grow_adapters
+from apt_core.tuner.grow import Distribution, grow_adapters
 from apt_core.tuner.policy import AdaptiveTuner
 
 ReadSalience = Callable[[], Salience | None]
@@ -103,6 +103,7 @@ class APTController:
         refresh_teacher: whether the student, when a later window opens, takes the teacher's place
             if it scores better on the held-out rows than the teacher did.
         init_std: standard deviation of new adapter rows; None: 1 / sqrt(3 * in_features).
+        init_distribution: their distribution.
         seed: the run's seed.
     """
 
@@ -118,6 +119,7 @@ class APTController:
         distill_stop: int,
         refresh_teacher: bool = False,
         init_std: float | None,
+        init_distribution: Distribution = "gaussian",
         seed: int,
     ) -> None:
         self.model_map = model_map
@@ -129,6 +131,7 @@ class APTController:
         self.distill_stop = distill_stop
         self.refresh_teacher = refresh_teacher
         self.init_std = init_std
+        self.init_distribution = init_distribution
         self.seed = seed
         self.masks: BlockMasks | None = None
 
@@ -234,6 +237,7 @@ class APTController:
                     surgery.structure_after,
                     decision.tune.ranks,
                     init_std=self.init_std,
+                    distribution=self.init_distribution,
                     seed=self.seed * 1_000_003 + state.step,
                     prefix=STUDENT,
                 ),

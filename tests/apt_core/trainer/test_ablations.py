@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from apt_core.trainer.build import run_training
+from apt_core.config.mode import OFFICIAL
+from apt_core.trainer.build import build_trainer, run_training
 from tests.reference.training_cases import (
     ID,
     CrashAfter,
@@ -119,3 +120,32 @@ def test_without_the_choice_of_adapters_all_grow_alike(root, tmp_path):
     chosen = run(root, tmp_path / "a", "pruning.target_sparsity=0.1")
     alike = run(root, tmp_path / "b", "pruning.target_sparsity=0.1", "ablation=w/o_salience")
     assert len(final_ranks(alike)) == 1 < len(final_ranks(chosen))
+
+
+AS_OFFICIAL = ("mode=official", *(f"{path}={json.dumps(v)}" for path, v in OFFICIAL.items()))
+
+
+def test_the_mode_of_the_authors_runs_and_may_be_stopped(root, tmp_path):
+    config = tiny_experiment(root, *AS_OFFICIAL)
+    report = run_training(config, run_dir=tmp_path / "whole", run_id=ID)
+    assert 0.5 <= report.sparsity < 0.5 + BLOCK
+    steps = logged(tmp_path / "whole")
+    distilled = {step for step, values in steps.items() if values["train/loss_distill"] > 0}
+    assert distilled == set(range(EVENTS[1] + 1, DISTILL_STOP + 1))
+    assert {steps[s]["train/learning_rate"] for s in range(EVENTS[0] + 1, DISTILL_STOP + 1)} == {
+        0.003
+    }
+    crash = [CrashAfter(EVENTS[1] - 1)]  # the teacher is there and not heard yet
+    with pytest.raises(CrashError):
+        run_training(config, run_dir=tmp_path / "cut", run_id=ID, callbacks=crash)
+    run_training(config, run_dir=tmp_path / "cut", run_id=ID)
+    assert_same(outcome(tmp_path / "cut"), outcome(tmp_path / "whole"))
+
+
+def test_a_rate_at_the_peak_begins_with_the_first_event(root, tmp_path):
+    usual = build_trainer(tiny_experiment(root), run_dir=tmp_path, run_id=ID).learning_rate
+    config = tiny_experiment(root, "training.lr_after_event=peak")
+    rate = build_trainer(config, run_dir=tmp_path, run_id=ID).learning_rate
+    assert next(step for step in range(36) if rate(step) != usual(step)) == EVENTS[0]
+    assert [rate(step) for step in (EVENTS[0], DISTILL_STOP - 1)] == [0.003, 0.003]
+    assert rate(DISTILL_STOP) == pytest.approx(0.0003)
