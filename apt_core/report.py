@@ -108,6 +108,10 @@ class RunReport:
     command: str = ""
     """The command that reruns exactly this run."""
     warnings: tuple[str, ...] = ()
+    teacher_run_id: str | None = None
+    """The run whose model taught this one from its first step, where one did."""
+    teacher_time_s: float = 0.0
+    """What training that teacher took; not part of `train_time_s`, but charged to this run."""
     step_time_s: Mapping[str, float] = field(default_factory=dict)
     """Median seconds per step by phase, e.g. ``first``, ``pruning``, ``after_last_event``."""
     format: int = RESULT_FORMAT

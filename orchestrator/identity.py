@@ -46,18 +46,27 @@ class Cell:
     """Every grid key, and every path that any block sets, with this cell's value."""
 
 
-def run_id(config: ExperimentConfig, data_fingerprint: str, code_version: str) -> str:
+def run_id(
+    config: ExperimentConfig, data_fingerprint: str, code_version: str, teacher: str | None = None
+) -> str:
     """The identity of one training: equal ids mean that the results must be equal.
 
     Args:
         config: The configuration; only what changes the result counts.
         data_fingerprint: Identifies the content of the dataset.
         code_version: What `code_version` returned.
+        teacher: The identity of the run that teaches this one, where one does.
 
     Returns:
         16 hexadecimal digits.
     """
-    what = {"config": config.result_key(), "data": data_fingerprint, "code": code_version}
+    what: dict[str, Any] = {
+        "config": config.result_key(),
+        "data": data_fingerprint,
+        "code": code_version,
+    }
+    if teacher is not None:
+        what["teacher"] = teacher
     return _digest(_canonical(what))
 
 
@@ -155,7 +164,8 @@ def _distinct(cells: Iterable[Cell]) -> list[Cell]:
     """The first of each set of cells that are the same training."""
     by_result: dict[str, Cell] = {}
     for cell in cells:
-        by_result.setdefault(_canonical(cell.config.result_key()), cell)
+        teacher = cell.config.distillation.teacher_path if cell.config.switches.distill else None
+        by_result.setdefault(_canonical([cell.config.result_key(), teacher]), cell)
     return list(by_result.values())
 
 

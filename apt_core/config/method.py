@@ -1,5 +1,6 @@
 """Sections `pruning`, `tuning`, `distillation`: the three parts of APT."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +13,8 @@ from apt_core.config.base import (
     Positive,
     PositiveCount,
     Section,
+    Text,
+    expand_path,
 )
 from apt_core.config.duration import Duration, PositiveDuration
 
@@ -92,6 +95,9 @@ class TuningConfig(Section):
     importance: Literal["paper", "signed"] = "paper"
     """Score of an adapter: `paper` sums |B * dL/dB|; `signed` averages |sum A * dL/dA| over ranks,
     as the authors ran."""
+    init_distribution: Literal["gaussian", "uniform"] = "gaussian"
+    """Distribution of new rows of A, at the same standard deviation: `gaussian` as in the paper;
+    `uniform` as in the authors' code."""
     init_std: Positive | None = None
     """Standard deviation of new rows of A; null: 1 / sqrt(3 * in_features)."""
 
@@ -129,6 +135,21 @@ class DistillationConfig(Section):
     """Whether the present student becomes the teacher when a decay window opens, if it scores
     better on the held-out rows (`data.holdout_rows`) than the teacher did; otherwise the first
     teacher stays."""
+    start_event: Count = 0
+    """0: the first teacher is taken, and listened to, when the first window opens. k: it is taken
+    when the window of the k-th pruning event opens, and listened to from that event on. The authors
+    meant 1, and their code ran 2. mu does not wait."""
+    teacher_path: Text | None = None
+    """Who teaches in the ablations `ft_teacher` and `lora_teacher`: the `export` folder of a
+    finished run of that arm (may contain ${ENV}); null: in a sweep, the run of the same model,
+    dataset and seed. Its training time is charged to the run that it teaches."""
     stop: Duration = Duration(50, "%")
     """When distillation ends and plain tuning of the pruned model begins; at or after
     `pruning.stop`."""
+
+    @property
+    def expanded_teacher_path(self) -> Path | None:
+        """Where the teacher is, ${ENV} and ~ replaced; None: not told."""
+        if self.teacher_path is None:
+            return None
+        return expand_path(self.teacher_path, "distillation.teacher_path")

@@ -6,6 +6,7 @@ part that the arm switches off. Values that mean the same are written the same.
 
 from typing import TYPE_CHECKING, Any
 
+from apt_core.config.arms import same_ablation
 from apt_core.config.base import Section
 from apt_core.data.prompts import default_prompt
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
 _BOOKKEEPING = {"log_every", "save_every", "keep_checkpoints"}
 _ADAPTERS_ONLY = {"initial_rank", "scaling_factor"}
 _PLACEMENT = {"gpus_per_worker", "cpus_per_worker", "num_threads"}
+_KURTOSIS = {"use_kurtosis", "kurtosis_weight"}
+_CHOICE_OF_ADAPTERS = {"rank_increase_strategy", "growth", "importance"}
+_LAYER_LOSS = {
+    "layer_weight",
+    "teacher_layer_mapping",
+    "num_teacher_layers",
+    "projection_rank",
+    "mask_padding",
+}
 _PRUNES_ONLY = {
     "target_sparsity",
     "use_kurtosis",
@@ -55,7 +65,7 @@ def result_key(config: "ExperimentConfig") -> dict[str, Any]:
     switches = config.switches
     key: dict[str, Any] = {
         "arm": config.arm,
-        "ablation": config.ablation,
+        "ablation": same_ablation(config.ablation),
         "model": _model(config),
         "data": _data(config),
         "training": _training(config),
@@ -64,11 +74,9 @@ def result_key(config: "ExperimentConfig") -> dict[str, Any]:
     if switches.has_events:
         key["pruning"] = _pruning(config)
     if switches.grow_ranks:
-        cap = config.tuning.rank_cap(config.training.initial_rank)
-        key["tuning"] = {**_dump(config.tuning), "max_rank": cap}
+        key["tuning"] = _tuning(config)
     if switches.distill:
-        once = set() if config.distillation.refresh_teacher else {"refresh_teacher"}
-        key["distillation"] = _dump(config.distillation, once)
+        key["distillation"] = _distillation(config)
     return key
 
 
@@ -114,10 +122,15 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
         dropped.add("choose_best")
     if not switches.adapters:
         dropped |= _ADAPTERS_ONLY
+    if not switches.has_events:
+        dropped.add("lr_after_event")
     if not switches.measures_salience:
         dropped.add("momentum_salience")
     if not (switches.has_events or switches.distill):
         dropped.add("optimizer_on_surgery")
+    dropped.add("train_head" if switches.train_all_weights else "freeze_embeddings")
+    if not switches.train_head:
+        dropped.add("train_head")
     key = _dump(training, dropped)
     key["micro_batch_size"] = config.micro_batch_size
     key["head_learning_rate"] = training.head_learning_rate or training.learning_rate
@@ -127,17 +140,39 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
-    pruning = config.pruning
-    if config.switches.pruning_method == "one_shot":
+    pruning, switches = config.pruning, config.switches
+    if switches.pruning_method == "one_shot":
         return pruning.model_dump(mode="json", include=_ONE_SHOT)
-    if not config.switches.prune:
-        dropped = set(_PRUNES_ONLY)
+    if not switches.prune:
+        # The teacher is taken where the first window would open.
+        dropped = _PRUNES_ONLY - ({"window"} if switches.distill else set())
     else:
         dropped = {"kurtosis_weight"} if pruning.use_kurtosis is False else set()
         if pruning.pre_tuning_sparsity == 0:
             dropped |= {"calibration_batches", "calibration_batch_size"}
+        if not switches.outlier_term or switches.block_score != "salience":
+            dropped |= _KURTOSIS
     dropped.add("rescale")
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
+
+
+def _tuning(config: "ExperimentConfig") -> dict[str, Any]:
+    if not config.switches.choose_adapters:
+        return _dump(config.tuning, _CHOICE_OF_ADAPTERS | {"max_rank"})
+    cap = config.tuning.rank_cap(config.training.initial_rank)
+    return {**_dump(config.tuning), "max_rank": cap}
+
+
+def _distillation(config: "ExperimentConfig") -> dict[str, Any]:
+    # Who teaches is a run: its own identity counts, not where it lies.
+    dropped = {"teacher_path"}
+    if not config.distillation.refresh_teacher or config.switches.teacher != "self":
+        dropped.add("refresh_teacher")
+    if config.switches.teacher != "self":
+        dropped.add("start_event")
+    if not config.switches.layer_loss:
+        dropped |= _LAYER_LOSS
+    return _dump(config.distillation, dropped)
 
 
 def _hardware(config: "ExperimentConfig") -> dict[str, Any]:

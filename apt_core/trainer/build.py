@@ -18,11 +18,12 @@ from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
 from apt_core.trainer.build_reporter import build_reporter, run_facts
+from apt_core.trainer.build_teacher import attach_external_teacher, teacher_loader
 from apt_core.trainer.callbacks import Callback, Callbacks
 from apt_core.trainer.checkpoint import Checkpointer
 from apt_core.trainer.loop import APTrainer, Cadence
 from apt_core.trainer.metric_log import MetricLog
-from apt_core.trainer.optim import learning_rate_at
+from apt_core.trainer.optim import detached_learning_rate_at, learning_rate_at
 from apt_core.trainer.rng import seed_everything, seed_worker
 from apt_core.trainer.state import TrainerState
 
@@ -86,7 +87,12 @@ def build_trainer(
     loaded, structure = _build_model(config)
     loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
-    distiller = method.build_distiller(config, plan, loaded, structure)
+    distiller = method.build_distiller(
+        config, plan, loaded, structure, teacher_loader(config, loaded, tokenizer)
+    )
+    modules = TrainedModules(loaded.model)
+    state = TrainerState(plan.total_steps, structure, loaded.structure)
+    attach_external_teacher(distiller, modules, state)
     calibration = partial(parts.calibration_batches_on, loader, device, config)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
@@ -101,8 +107,8 @@ def build_trainer(
         attached=None if best is None else best.path,
     )
     return APTrainer(
-        modules=TrainedModules(loaded.model),
-        state=TrainerState(plan.total_steps, structure, loaded.structure),
+        modules=modules,
+        state=state,
         batches=partial(parts.batches_on, loader, device),
         make_engine=parts.engine_factory(config, loaded, device),
         salience=method.build_salience(config, loaded, structure),
@@ -147,10 +153,21 @@ def _observers(run_dir: Path, callbacks: Sequence[Callback]) -> Callbacks:
 
 
 def _learning_rate(config: ExperimentConfig, plan: TrainingPlan) -> Callable[[int], float]:
-    return partial(
+    training, events = config.training, plan.prune.event_steps
+    attached = partial(
         learning_rate_at,
-        peak=config.training.learning_rate,
+        peak=training.learning_rate,
         warmup_steps=plan.warmup_steps,
         total_steps=plan.total_steps,
-        schedule=config.training.lr_schedule,
+        schedule=training.lr_schedule,
+    )
+    if training.lr_after_event == "schedule" or not events:
+        return attached
+    return partial(
+        detached_learning_rate_at,
+        attached=attached,
+        peak=training.learning_rate,
+        first_event=events[0],
+        restart=plan.distill_stop or plan.total_steps,
+        total_steps=plan.total_steps,
     )

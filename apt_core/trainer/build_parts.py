@@ -114,6 +114,9 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         checkpoint_activations(loaded.model)
     if switches.train_all_weights:
         loaded.model.requires_grad_(True)
+        if config.training.freeze_embeddings:
+            for path in loaded.model_map.embeddings:
+                loaded.model.get_submodule(path).requires_grad_(False)
         return loaded.structure
     roles: set[str] = set(config.model.adapter.mha_components)
     apply_to_ffn = config.model.adapter.apply_to_ffn
@@ -123,7 +126,8 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         roles |= set(config.model.adapter.ffn_components)
     sites = loaded.model_map.sites(frozenset(roles))
     ranks = dict.fromkeys(sites, config.training.initial_rank)
-    freeze_all_but(loaded.model, loaded.model_map.head)
+    trains_head = switches.train_head and config.training.train_head
+    freeze_all_but(loaded.model, loaded.model_map.head if trains_head else ())
     inject_adapters(
         loaded.model, loaded.model_map, ranks=ranks, scaling=config.training.scaling_factor
     )

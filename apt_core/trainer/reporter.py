@@ -54,6 +54,8 @@ class RunFacts:
     target_sparsity: float
     command: str
     environment: Mapping[str, Any]
+    teacher_run_id: str | None = None
+    teacher_time_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,8 @@ class Reporter:
             environment=facts.environment,
             command=facts.command,
             warnings=tuple(warnings_of(state.sparsity, facts.target_sparsity, points)),
+            teacher_run_id=facts.teacher_run_id,
+            teacher_time_s=facts.teacher_time_s,
             step_time_s=median_step_times(state),
         )
 

@@ -97,13 +97,32 @@ def run_sweep(
     """
     skipped = tuple(t for t in trials if trial_state(t.run_dir, t.run_id) is TrialState.FINISHED)
     pending = [t for t in trials if t not in skipped]
-    if pending and not stop.requested:
-        launch_dir = new_launch_dir(settings.sweep_dir / "ray")
-        for trial in pending:
-            write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
-            write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
-        _run_pending(pending, settings, launch_dir, stop=stop, on_poll=on_poll)
+    if stop.requested:
+        return _outcome(trials, skipped, stop)
+    for trial in pending:
+        write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
+        write_status(trial.run_dir, TrialState.PENDING)
+    teachers_first = [t for t in pending if t.needs is None], [t for t in pending if t.needs]
+    for group in teachers_first:
+        ready = [trial for trial in group if stop.requested or _has_what_it_needs(trial)]
+        if ready and not stop.requested:
+            launch_dir = new_launch_dir(settings.sweep_dir / "ray")
+            for trial in ready:
+                write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
+            _run_pending(ready, settings, launch_dir, stop=stop, on_poll=on_poll)
     return _outcome(trials, skipped, stop)
+
+
+def _has_what_it_needs(trial: TrialSpec) -> bool:
+    """Whether the teacher of a trial is there; without it the trial has failed."""
+    needed = trial.needed_dir
+    if needed is None or trial.needs is None:
+        return True
+    if trial_state(needed, trial.needs) is TrialState.FINISHED:
+        return True
+    reason = f"its teacher, run {trial.needs}, has no result; see there"
+    write_status(trial.run_dir, TrialState.FAILED, reason=reason)
+    return False
 
 
 def new_launch_dir(parent: Path) -> Path:

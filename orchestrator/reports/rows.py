@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
+from typing import get_args
 
+from apt_core.config.arms import Ablation
 from apt_core.report import RunReport
 from orchestrator.reports.records import CellKey, UnfinishedTrial
 from orchestrator.reports.settings import text_of
@@ -16,9 +18,11 @@ ARM_ORDER = (
     "prune_distill",
     "lora_prune_distill",
     "llm_pruner",
+    "random",
+    "magnitude",
     "apt",
 )
-ABLATION_ORDER = ("full", "w/o_Ap", "w/o_AT", "w/o_Ds")
+ABLATION_ORDER = get_args(Ablation)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,9 @@ class Row:
     num_trainable_params_peak: Stat = NOTHING
     macs_per_sample: Stat = NOTHING
     train_time_s: Stat = NOTHING
+    """The teacher's included, where another run has trained it."""
+    teacher_time_s: Stat = NOTHING
+    """The teacher's alone; empty where there is none from outside."""
     eval_time_s: Stat = NOTHING
     peak_train_memory_gib: Stat = NOTHING
     step_time_ratio: Stat = NOTHING

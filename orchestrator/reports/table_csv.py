@@ -55,6 +55,7 @@ def _line(row: Row, sizes: Sequence[int]) -> dict[str, object]:
         "trainable_params_peak_mean": _or_na(row.num_trainable_params_peak.mean),
         "macs_per_sample_mean": _or_na(row.macs_per_sample.mean),
         **_spread("train_time_s", row.train_time_s),
+        "teacher_time_s_mean": _or_na(row.teacher_time_s.mean),
         "eval_time_s_mean": _or_na(row.eval_time_s.mean),
         **_time_to_target(row),
         **_spread("peak_train_memory_gib", row.peak_train_memory_gib),

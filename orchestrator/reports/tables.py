@@ -97,7 +97,8 @@ def _row(key: CellKey, runs: Sequence[RunReport], unfinished: Sequence[Unfinishe
         num_total_params=over(lambda run: run.efficiency.num_total_params),
         num_trainable_params_peak=over(lambda run: run.efficiency.num_trainable_params_peak),
         macs_per_sample=over(lambda run: run.efficiency.macs_per_sample),
-        train_time_s=over(lambda run: run.train_time_s),
+        train_time_s=over(lambda run: run.train_time_s + run.teacher_time_s),
+        teacher_time_s=over(lambda run: run.teacher_time_s or None),
         eval_time_s=over(lambda run: run.eval_time_s),
         peak_train_memory_gib=over(lambda run: run.efficiency.peak_train_memory_gib),
         step_time_ratio=over(_step_time_ratio),
@@ -178,16 +179,17 @@ def _time_to_target(row: Row, target: float) -> TimeToTarget | None:
     """None when no run of the row kept its evaluations."""
     runs = [run for run in row.runs if run.history]
     sparsity = row.key.target_sparsity
-    reached = [
+    found = [
         time_to_accuracy(
             run.history, target, sparsity_target=sparsity, tolerance=SPARSITY_TOLERANCE
         )
         for run in runs
     ]
+    reached = [(run, point) for run, point in zip(runs, found, strict=True) if point]
     return (
         TimeToTarget(
-            seconds=Stat.of(point.train_time_s for point in reached if point),
-            seconds_with_eval=Stat.of(point.total_time_s for point in reached if point),
+            seconds=Stat.of(run.teacher_time_s + p.train_time_s for run, p in reached),
+            seconds_with_eval=Stat.of(run.teacher_time_s + p.total_time_s for run, p in reached),
             num_runs=len(runs),
         )
         if runs

@@ -133,7 +133,17 @@ def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:
     if stat.mean is None:
         return Cell(NOT_REACHED, None, is_missing=True)
     some = f" ({stat.n} of {reached.num_runs} runs)" if stat.n < reached.num_runs else ""
-    return Cell(duration(stat.mean) + some, stat.mean)
+    return Cell(_charged(row, stat.mean) + some, stat.mean)
+
+
+def train_time_cell(row: Row) -> Cell:
+    """The mean training time; says so where it includes that of a teacher."""
+    mean = row.train_time_s.mean
+    return _of_stat(row, row.train_time_s, "" if mean is None else _charged(row, mean))
+
+
+def _charged(row: Row, seconds: float) -> str:
+    return duration(seconds) + (" with teacher" if row.teacher_time_s.n else "")
 
 
 def speedups_cell(row: Row, batch_sizes: Sequence[int]) -> Cell:
@@ -185,7 +195,7 @@ def headline_columns(table: TaskTable) -> tuple[Column, ...]:
         ),
         Column("runs", "finished runs (seeds)", runs_cell),
         Column("layer params", "left in the layers; what sparsity counts", _LAYER_PARAMS),
-        Column("train time", "evaluations and checkpoints left out", _TRAIN_TIME),
+        Column("train time", "evaluations and checkpoints left out", train_time_cell),
         Column("to 97% of FT", "training time, evaluations left out", time_to_target_cell),
         Column("peak memory", "of training, GiB", _PEAK_MEMORY),
     ]
@@ -245,6 +255,5 @@ _LAYER_PARAMS = mean_cell(lambda row: row.num_layer_params, count)
 _TOTAL_PARAMS = mean_cell(lambda row: row.num_total_params, count)
 _TRAINABLE = mean_cell(lambda row: row.num_trainable_params_peak, count)
 _MACS = mean_cell(lambda row: row.macs_per_sample, count)
-_TRAIN_TIME = mean_cell(lambda row: row.train_time_s, duration)
 _PEAK_MEMORY = mean_cell(lambda row: row.peak_train_memory_gib, lambda gib: f"{gib:.2f} GiB")
 _STEP_RATIO = mean_cell(lambda row: row.step_time_ratio, lambda ratio: f"{ratio:.2f}")

@@ -178,3 +178,34 @@ def test_a_run_without_step_times_has_no_ratio() -> None:
 
 def test_an_empty_sweep_has_no_tables() -> None:
     assert build_tables(SweepRecords("sweep")) == ()
+
+
+def test_the_time_of_an_outside_teacher_is_charged_to_the_run_that_it_taught() -> None:
+    ft, taught = make_report(Trial("ft")), Trial("apt", 0.6, ablation="ft_teacher")
+    alone = row_of(only_table(ft, make_report(taught, metric=ft.metric)), "apt ft_teacher 60%")
+    charged = row_of(
+        only_table(ft, make_report(taught, metric=ft.metric, teacher_time_s=100.0)),
+        "apt ft_teacher 60%",
+    )
+    assert alone.train_time_s.mean is not None
+    assert charged.train_time_s.mean == pytest.approx(alone.train_time_s.mean + 100)
+    assert charged.teacher_time_s.mean == 100
+    assert alone.teacher_time_s.mean is None
+
+
+def test_the_time_to_accuracy_includes_the_teacher() -> None:
+    ft, taught = make_report(Trial("ft")), Trial("apt", 0.6, ablation="ft_teacher")
+    history = tuple(replace(point, sparsity=0.6) for point in ft.history)
+    rows = [
+        row_of(
+            only_table(ft, make_report(taught, history=history, teacher_time_s=seconds)),
+            "apt ft_teacher 60%",
+        )
+        for seconds in (0.0, 100.0)
+    ]
+    alone, charged = (row.time_to_target for row in rows)
+    assert alone is not None
+    assert charged is not None
+    for name in ("seconds", "seconds_with_eval"):
+        (before,), (after,) = getattr(alone, name).values, getattr(charged, name).values
+        assert after == pytest.approx(before + 100)
