@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Arm = Literal["ft", "lora", "apt"]
+Arm = Literal["ft", "lora", "prune_distill", "lora_prune_distill", "apt"]
 Ablation = Literal["full", "w/o_Ap", "w/o_AT", "w/o_Ds"]
-PruningMethod = Literal["gradual", "one_shot"]
+PruningMethod = Literal["gradual", "one_shot", "l0_gates"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ArmSwitches:
     """D_S: the student learns from its own past."""
     pruning_method: PruningMethod = "gradual"
     """How blocks are removed, where any are: at events whose masks decay (APT), or all at
-    `pruning.stop` by what calibration batches say."""
+    `pruning.stop` by what calibration batches say, or by what L0 gates have learned until then."""
 
     @property
     def has_events(self) -> bool:
@@ -39,6 +39,13 @@ class ArmSwitches:
         return self.has_events and self.pruning_method == "gradual"
 
 
+    @property
+    def may_refresh_teacher(self) -> bool:
+        """Whether a better student may take the teacher's place: at windows in which masks decay.
+        """
+        return self.distill and self.pruning_method == "gradual"
+
+
 _FT = ArmSwitches(
     train_all_weights=True,
     adapters=False,
@@ -48,11 +55,14 @@ _FT = ArmSwitches(
     distill=False,
 )
 _LORA = replace(_FT, train_all_weights=False, adapters=True)
+_COFI = replace(_FT, prune=True, distill=True, pruning_method="l0_gates")
 _APT = replace(_LORA, ffn_adapters=True, prune=True, grow_ranks=True, distill=True)
 
 _SWITCHES: dict[tuple[Arm, Ablation], ArmSwitches] = {
     ("ft", "full"): _FT,
     ("lora", "full"): _LORA,
+    ("prune_distill", "full"): _COFI,
+    ("lora_prune_distill", "full"): replace(_COFI, train_all_weights=False, adapters=True),
     ("apt", "full"): _APT,
     ("apt", "w/o_Ap"): replace(_APT, prune=False),
     ("apt", "w/o_AT"): replace(_APT, grow_ranks=False),

@@ -30,7 +30,8 @@ class ExperimentConfig(Section):
     name: FolderName = "aptune"
     """Name of the experiment: a folder under `orchestration.results_dir`."""
     arm: Arm = "apt"
-    """Method: full fine-tuning, LoRA, or APT."""
+    """Method: full fine-tuning (`ft`), LoRA, CoFi's L0 gates and distillation with full weights
+    (`prune_distill`) or with adapters (`lora_prune_distill`), or APT."""
     ablation: Ablation = "full"
     """Part of APT to leave out: pruning (`w/o_Ap`), rank growth (`w/o_AT`), distillation
     (`w/o_Ds`); `full`: none."""

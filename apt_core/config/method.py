@@ -40,7 +40,8 @@ class PruningConfig(Section):
     start: Duration = Duration(200, "steps")
     """When salience collection and the density curve begin; plain tuning before."""
     warmup: Duration = Duration(0, "steps")
-    """Time after `start` in which ranks may grow but nothing is pruned."""
+    """Time after `start` in which ranks may grow but nothing is pruned; with L0 gates: in which the
+    sparsity that is asked for rises from 0 to `target_sparsity`."""
     stop: Duration = Duration(3, "epochs")
     """When the target sparsity is reached. The paper: 3 epochs for large GLUE tasks, 24 for small
     ones."""
@@ -65,6 +66,11 @@ class PruningConfig(Section):
     """Training batches that one-shot pruning looks at."""
     calibration_batch_size: PositiveCount = 2
     """Examples in each of them."""
+    gate_learning_rate: Positive | None = None
+    """Learning rate of L0 gates at its peak; null: 0.01, or more where the time from `start` to
+    `stop` is short, so that gates can still open and close in it."""
+    gate_drop_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """How far L0 gates are closed at first; near 0: all open."""
 
     @property
     def event_count(self) -> int | None:

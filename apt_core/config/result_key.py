@@ -31,6 +31,18 @@ _PRUNES_ONLY = {
     "calibration_batches",
     "calibration_batch_size",
 }
+_GATES_ONLY = {"gate_learning_rate", "gate_drop_rate"}
+_WITH_GATES = {
+    "target_sparsity",
+    "start",
+    "warmup",
+    "stop",
+    "min_heads",
+    "min_neurons",
+    "min_hidden",
+    "round_to",
+    *_GATES_ONLY,
+}
 
 
 def result_key(config: "ExperimentConfig") -> dict[str, Any]:
@@ -57,7 +69,8 @@ def result_key(config: "ExperimentConfig") -> dict[str, Any]:
         cap = config.tuning.rank_cap(config.training.initial_rank)
         key["tuning"] = {**_dump(config.tuning), "max_rank": cap}
     if switches.distill:
-        once = set() if config.distillation.refresh_teacher else {"refresh_teacher"}
+        refreshes = config.distillation.refresh_teacher and switches.may_refresh_teacher
+        once = set() if refreshes else {"refresh_teacher"}
         key["distillation"] = _dump(config.distillation, once)
     return key
 
@@ -104,7 +117,7 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
         dropped.add("choose_best")
     if not switches.adapters:
         dropped |= _ADAPTERS_ONLY
-    if not switches.has_events:
+    if not switches.measures_salience:
         dropped.add("momentum_salience")
     if not (switches.has_events or switches.distill):
         dropped.add("optimizer_on_surgery")
@@ -118,12 +131,15 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
 
 def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
     pruning = config.pruning
+    if config.switches.pruning_method == "l0_gates":
+        return pruning.model_dump(mode="json", include=_WITH_GATES)
     if not config.switches.prune:
         dropped = set(_PRUNES_ONLY)
     else:
         dropped = {"kurtosis_weight"} if pruning.use_kurtosis is False else set()
         if pruning.pre_tuning_sparsity == 0:
             dropped |= {"calibration_batches", "calibration_batch_size"}
+    dropped |= _GATES_ONLY
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
 
 

@@ -114,11 +114,18 @@ def _one_shot_stays_below_the_target(config: "ExperimentConfig") -> Iterator[Pro
         yield Problem("pruning.pre_tuning_sparsity", wrong, todo, given, others)
 
 
+def _gates_have_something_to_close(config: "ExperimentConfig") -> Iterator[Problem]:
+    if config.switches.pruning_method == "l0_gates" and config.pruning.target_sparsity == 0:
+        todo = "set it above 0, or arm to one that does not prune (ft, lora)"
+        wrong = f"leaves the L0 gates of arm {config.arm} nothing to close"
+        yield Problem("pruning.target_sparsity", wrong, todo, 0, ("arm",))
+
+
 def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Problem]:
     wanted = {
         "training.choose_best": config.training.choose_best,
         "distillation.refresh_teacher": (
-            config.distillation.refresh_teacher and config.switches.distill
+            config.distillation.refresh_teacher and config.switches.may_refresh_teacher
         ),
     }
     data = config.data
@@ -146,6 +153,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _distillation_makes_sense,
     _ranks_may_start,
     _one_shot_stays_below_the_target,
+    _gates_have_something_to_close,
     _what_is_chosen_is_not_reported,
 )
 

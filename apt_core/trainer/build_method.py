@@ -16,8 +16,10 @@ from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
+from apt_core.trainer import build_l0
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
+from apt_core.trainer.collaborators import Distiller
 from apt_core.trainer.controller import APTController, Controller, FixedController
 from apt_core.trainer.selection import BestWeights
 from apt_core.tuner.policy import AdaptiveTuner
@@ -46,6 +48,18 @@ def build_distiller(
         seed=config.training.seed,
     )
     return SelfDistiller(loaded.model_map, structure, settings)
+
+
+def build_loss(
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    loaded: LoadedModel,
+    distiller: SelfDistiller | TaskDistiller,
+) -> Distiller:
+    """What gives the loss: the distiller, and around it what else the arm asks of the student."""
+    if build_l0.has_gates(config) and isinstance(distiller, SelfDistiller):
+        return build_l0.build_gate_distiller(config, plan, loaded, distiller)
+    return distiller
 
 
 def build_salience(
@@ -84,6 +98,8 @@ def build_controller(
     """Who decides, with the parts that the arm switches on."""
     if not config.switches.has_events:
         return FixedController()
+    if build_l0.has_gates(config) and isinstance(distiller, SelfDistiller):
+        return build_l0.build_gate_controller(config, plan, loaded, distiller)
     scheduler = plan.prune.scheduler()
     return APTController(
         loaded.model_map,
@@ -108,7 +124,8 @@ def build_one_shot(
     device: torch.device,
 ) -> OneShotPruner | None:
     """Pruning before the first step, if it is asked for."""
-    if not config.switches.prune or config.pruning.pre_tuning_sparsity == 0:
+    measures = config.switches.prune and config.switches.measures_salience
+    if not measures or config.pruning.pre_tuning_sparsity == 0:
         return None
     collector = SalienceCollector(
         loaded.model,
@@ -188,7 +205,7 @@ def reshaper(
     """How a checkpoint's structures come back: teacher's shape, snapshot, student's shape."""
 
     def reshape(modules: TrainedModules, student: Structure, teacher: Structure | None) -> None:
-        if config.switches.train_all_weights:
+        if not config.switches.has_events:
             return
         present = fresh
         if teacher is not None and isinstance(distiller, SelfDistiller):
@@ -200,5 +217,6 @@ def reshaper(
         if modules.projection is not None:
             assert isinstance(modules.projection, APTLinear)
             modules.projection.narrow_input(student.hidden_size)
+        build_l0.restore_gates(config, loaded, modules, student, teacher)
 
     return reshape
