@@ -34,6 +34,7 @@ SHAPE_CHECKED = (
     "apt_core.distiller.layer_map",
     "apt_core.distiller.losses",
     "apt_core.evaluator.metrics",
+    "apt_core.pruner.fill",
     "apt_core.pruner.search",
     "apt_core.salience.scores",
     "apt_core.tuner.allocate",

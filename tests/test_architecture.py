@@ -25,6 +25,7 @@ FORMULA_FILES = (
     "apt_core/evaluator/squad.py",
     "apt_core/evaluator/time_to_accuracy.py",
     "apt_core/pruner/align.py",
+    "apt_core/pruner/fill.py",
     "apt_core/pruner/schedule.py",
     "apt_core/pruner/search.py",
     "apt_core/salience/scores.py",

@@ -13,6 +13,7 @@ from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks, Surgery, combine, nothing_done
 from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.fill import fill_budget
 from apt_core.pruner.fold import fold_masks
 from apt_core.pruner.masks import BlockMasks, apply_masks
 from apt_core.pruner.policy import PrunePlan
@@ -131,8 +132,10 @@ class GateController:
             The plan; it never holds more parameters than the budget.
         """
         structure = gates.structure
-        ranks = _as_salience(gates.open_probabilities(), structure)
-        kept = search_blocks(structure, ranks, self.budget, self.floors)
+        chances = _chances(gates.open_probabilities(), structure)
+        kept = search_blocks(structure, _as_salience(chances, structure), self.budget, self.floors)
+        if self.floors.round_to == 1:  # one more would break aligned widths
+            kept = fill_budget(structure, kept, chances, self.budget)
         return PrunePlan(kept, structure_after(structure, kept, self.model_map), self.density)
 
     def _cut(self, plan: PrunePlan, modules: TrainedModules, gates: Gates) -> Surgery:
@@ -185,10 +188,17 @@ def _open(values: Tensor) -> Tensor:
     return values.clamp(min=MIN_GATE)
 
 
-def _as_salience(is_open: GateValues, structure: Structure) -> BlockSalience:
-    """Probabilities as salience: the search divides by the cost of a block, so it comes in here."""
-    units: dict[str, Tensor] = {}
-    for sub_block in structure.sub_blocks:
-        both = is_open.units[sub_block.name] * is_open.sub_blocks[sub_block.name]
-        units[sub_block.name] = both * max(structure.unit_cost(sub_block), 1)
-    return BlockSalience(units, is_open.hidden * max(structure.hidden_cost(), 1))
+def _chances(is_open: GateValues, structure: Structure) -> BlockSalience:
+    """How likely every block is in use: a unit needs the gate of its sub-block as well."""
+    names = [s.name for s in structure.sub_blocks]
+    units = {name: is_open.units[name] * is_open.sub_blocks[name] for name in names}
+    return BlockSalience(units, is_open.hidden)
+
+
+def _as_salience(chances: BlockSalience, structure: Structure) -> BlockSalience:
+    """The search divides by what a block costs, so it comes in here."""
+    units = {
+        s.name: chances.units[s.name] * max(structure.unit_cost(s), 1)
+        for s in structure.sub_blocks
+    }
+    return BlockSalience(units, chances.hidden * max(structure.hidden_cost(), 1))
