@@ -48,14 +48,14 @@ class Gates(nn.Module):
 
         Returns:
             The value of every gate, the probability that it is open, and the multipliers, all in
-            fp32.
+            fp32 or wider.
         """
-        log_alpha = self.log_alpha.float()
+        log_alpha = _at_least_fp32(self.log_alpha)
         if uniform is None:
             values = settled_gates(log_alpha)
         else:
             values = sampled_gates(log_alpha, uniform.to(log_alpha))
-        return values, open_probability(log_alpha), self.multipliers.float()
+        return values, open_probability(log_alpha), _at_least_fp32(self.multipliers)
 
     def settle(self, student: nn.Module) -> None:
         """Mask the student by the gates without their noise, as for its evaluation.
@@ -77,6 +77,10 @@ class Gates(nn.Module):
     def _split(self, function: Callable[[Tensor], Tensor]) -> GateValues:
         # In fp64, so that nearly open gates still have an order.
         return split_gates(function(self.log_alpha.detach().cpu().double()), self.structure)
+
+
+def _at_least_fp32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def noise(size: int, seed: int) -> Tensor:
