@@ -17,6 +17,7 @@ from tests.reference.training_cases import (
     run_arms,
 )
 from tests.spawn import run_workers
+from tests.tiny_families import family_experiment
 from tests.tiny_run import DISTILL_STOP, TOTAL_STEPS, tiny_experiment
 
 ARMS = ("prune_distill", "lora_prune_distill")
@@ -125,7 +126,6 @@ def test_two_workers_draw_alike_and_decide_alike(quiet, engine: str, tmp_path: P
         alone = logged(Path(arguments["root"]) / arm, "train/expected_sparsity")
         together = logged(tmp_path / arm, "train/expected_sparsity")
         # Not equal: every worker pads to its own longest row, and the layer loss counts padding.
-        # Draws that differed between workers would halve the pull of the task at once.
         steps = range(START + 1, START + 6)
         assert [together[s] for s in steps] == pytest.approx([alone[s] for s in steps], abs=0.01)
 
@@ -140,3 +140,20 @@ def test_under_zero_they_decide_what_plain_torch_does(
         run_arms, num_workers=1, **arguments, run_dir=str(tmp_path), overrides=overrides
     )
     assert_same_decisions(results, expected)
+
+
+WRITERS = (("llama", "instruction"), ("t5-gated", "summarization"), ("distilbert", "qa"))
+
+
+@pytest.mark.parametrize(("family", "kind"), WRITERS, ids=[family for family, _ in WRITERS])
+def test_other_families_meet_their_target_and_resume(
+    root: Path, arm: str, family: str, kind: str, tmp_path: Path
+) -> None:
+    settings = (f"arm={arm}", "training.save_every=1 steps")
+    config = family_experiment(root, family, kind, *settings)
+    report = run_training(config, run_dir=tmp_path / "whole", run_id=ID)
+    with pytest.raises(CrashError):  # behind the cut, while the teacher is still there
+        run_training(config, run_dir=tmp_path / "cut", run_id=ID, callbacks=[CrashAfter(15)])
+    run_training(config, run_dir=tmp_path / "cut", run_id=ID)
+    assert_same(outcome(tmp_path / "cut"), outcome(tmp_path / "whole"))
+    assert 0.5 <= report.sparsity <= 0.51
