@@ -1,5 +1,6 @@
 """The loss of a student with gates: whatever another distiller says of a draw, and the pull."""
 
+import random
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -13,8 +14,8 @@ from apt_core.models.trained_modules import TrainedModules
 from apt_core.pruner.masks import apply_masks
 from apt_core.trainer.collaborators import Distiller
 
-SEEDS_PER_RUN, SEEDS_PER_STEP, NUM_SEEDS = 2**40, 2**12, 2**63
-"""So that no two draws of a run, nor of runs with near seeds, are alike."""
+SEED_BITS = 32
+"""As many as the CPU's generator makes use of."""
 
 
 class GateDistiller:
@@ -74,8 +75,8 @@ class GateDistiller:
         """Mask the student by a fresh draw; returns the penalty and the expected sparsity."""
         self._num_drawn = self._num_drawn + 1 if step == self._step else 0
         self._step = step
-        seed = self.seed * SEEDS_PER_RUN + step * SEEDS_PER_STEP + self._num_drawn
-        uniform = noise(num_gates(gates.structure), seed % NUM_SEEDS)
+        draw = f"gates, seed {self.seed}, step {step}, micro-batch {self._num_drawn}"
+        uniform = noise(num_gates(gates.structure), random.Random(draw).getrandbits(SEED_BITS))
         values, is_open, multipliers = gates(uniform)
         apply_masks(student, gates.model_map, gate_masks(values, gates.structure))
         left = expected_params(gates.structure, split_gates(is_open, gates.structure))

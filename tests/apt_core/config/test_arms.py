@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from apt_core.config.arms import arm_switches
+from apt_core.config.arms import Arm, arm_switches
 
 
 def test_full_fine_tuning_trains_all_weights_and_nothing_else() -> None:
@@ -36,3 +36,17 @@ def test_without_pruning_and_growth_there_are_no_events() -> None:
 def test_only_apt_can_be_ablated() -> None:
     with pytest.raises(KeyError):
         arm_switches("ft", "w/o_Ap")
+
+
+@pytest.mark.parametrize(
+    ("arm", "weights"),
+    [("prune_distill", "train_all_weights"), ("lora_prune_distill", "adapters")],
+)
+def test_gate_arms_prune_and_distil_and_differ_in_what_they_train(arm: Arm, weights: str) -> None:
+    switches = arm_switches(arm)
+    on = {name for name, value in asdict(switches).items() if value is True}
+    assert on == {weights, "prune", "distill"}
+    assert switches.pruning_method == "l0_gates"
+    assert not switches.measures_salience
+    assert not switches.may_refresh_teacher
+    assert arm_switches("apt").may_refresh_teacher

@@ -95,3 +95,11 @@ def test_both_losses_are_logged_as_means_over_the_micro_batches():
     assert metrics["train/mu"] == 0.5
     assert metrics["train/grad_norm"] == 0.7
     assert metrics["train/learning_rate"] == 0.1
+
+
+def test_further_numbers_of_the_loss_are_logged_as_means_too():
+    losses = [Loss(*[torch.tensor(1.0)] * 3, 0.0, {"penalty": torch.tensor(v)}) for v in (2.0, 4.0)]
+    metrics = step_metrics(losses, StepOutcome(0.7, 1.0, overflowed=False), 0.1)
+    assert metrics["train/penalty"] == 3.0
+    plain = step_metrics([Loss(*[torch.tensor(1.0)] * 3, 0.0)], StepOutcome(1, 1, False), 0.1)
+    assert "train/penalty" not in plain
