@@ -146,9 +146,7 @@ class GateController:
         if modules.projection is not None:
             surgery = combine(surgery, slice_projection(modules.projection, surgery))
         masks = kept_masks(gates.values(), plan.kept, plan.structure)
-        folded = fold_masks(
-            modules.student, self.model_map, plan.structure, masks, prefix=STUDENT
-        )
+        folded = fold_masks(modules.student, self.model_map, plan.structure, masks, prefix=STUDENT)
         names = frozenset(f"gates.{name}" for name, _ in gates.named_parameters())
         modules.gates = None
         dropped = Surgery(plan.structure, plan.structure, removed=names)
@@ -198,7 +196,6 @@ def _chances(is_open: GateValues, structure: Structure) -> BlockSalience:
 def _as_salience(chances: BlockSalience, structure: Structure) -> BlockSalience:
     """The search divides by what a block costs, so it comes in here."""
     units = {
-        s.name: chances.units[s.name] * max(structure.unit_cost(s), 1)
-        for s in structure.sub_blocks
+        s.name: chances.units[s.name] * max(structure.unit_cost(s), 1) for s in structure.sub_blocks
     }
     return BlockSalience(units, chances.hidden * max(structure.hidden_cost(), 1))

@@ -6,7 +6,13 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from apt_core.baselines.gates import Gates, gate_masks, noise
-from apt_core.baselines.l0_gates import expected_params, lagrangian, num_gates, split_gates, target_at
+from apt_core.baselines.l0_gates import (
+    expected_params,
+    lagrangian,
+    num_gates,
+    split_gates,
+    target_at,
+)
 from apt_core.distiller.self_distiller import Batch, Loss
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery

@@ -38,11 +38,9 @@ class ArmSwitches:
         """Whether salience is averaged while the model trains."""
         return self.has_events and self.pruning_method == "gradual"
 
-
     @property
     def may_refresh_teacher(self) -> bool:
-        """Whether a better student may take the teacher's place: at windows in which masks decay.
-        """
+        """Whether a better student may replace the teacher: where windows of decay open."""
         return self.distill and self.pruning_method == "gradual"
 
 

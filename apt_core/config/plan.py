@@ -199,9 +199,7 @@ def _schedule_problems(
         yield from _mask_problems(config, prune)
 
 
-def _gate_problems(
-    config: ExperimentConfig, clock: _Clock, prune: PruneTimes
-) -> Iterator[Problem]:
+def _gate_problems(config: ExperimentConfig, clock: _Clock, prune: PruneTimes) -> Iterator[Problem]:
     if prune.stop <= prune.start:
         yield _stops_before_start(config, prune)
         return

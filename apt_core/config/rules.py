@@ -117,7 +117,10 @@ def _one_shot_stays_below_the_target(config: "ExperimentConfig") -> Iterator[Pro
 
 def _gates_have_something_to_close(config: "ExperimentConfig") -> Iterator[Problem]:
     # The arm's own switches: an ablation that it does not have is another rule's concern.
-    if arm_switches(config.arm).pruning_method == "l0_gates" and config.pruning.target_sparsity == 0:
+    if (
+        arm_switches(config.arm).pruning_method == "l0_gates"
+        and config.pruning.target_sparsity == 0
+    ):
         todo = "set it above 0, or arm to one that does not prune (ft, lora)"
         wrong = f"leaves the L0 gates of arm {config.arm} nothing to close"
         yield Problem("pruning.target_sparsity", wrong, todo, 0, ("arm",))

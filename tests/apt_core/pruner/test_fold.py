@@ -46,6 +46,7 @@ def test_the_folded_model_computes_what_the_masked_one_does(family: str) -> None
 def test_a_teacher_that_shares_the_weights_keeps_them() -> None:
     loaded, structure = tiny_model("bert")
     writer = loaded.model.get_submodule(loaded.model_map.sub_blocks[0].writer.path)
+    assert isinstance(writer, APTLinear)
     shared, before = writer.weight, writer.weight.detach().clone()
     name = structure.sub_blocks[0].name
     scales = {name: torch.full((structure.sub_blocks[0].num_units,), 2.0)}

@@ -104,7 +104,7 @@ def test_a_run_stopped_anywhere_ends_bit_identical(
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     """Runs without dropout: only then do engines and worker counts compute the same."""
     root = str(tmp_path_factory.mktemp("quiet"))
-    arguments = {"root": root, "arms": list(ARMS)}
+    arguments: dict[str, Any] = {"root": root, "arms": list(ARMS)}
     return arguments, run_arms(**arguments, run_dir=root, overrides=[])
 
 

@@ -98,8 +98,7 @@ def test_both_losses_are_logged_as_means_over_the_micro_batches():
 
 
 def test_further_numbers_of_the_loss_are_logged_as_means_too():
-    losses = [Loss(*[torch.tensor(1.0)] * 3, 0.0, {"penalty": torch.tensor(v)}) for v in (2.0, 4.0)]
-    metrics = step_metrics(losses, StepOutcome(0.7, 1.0, overflowed=False), 0.1)
-    assert metrics["train/penalty"] == 3.0
-    plain = step_metrics([Loss(*[torch.tensor(1.0)] * 3, 0.0)], StepOutcome(1, 1, False), 0.1)
-    assert "train/penalty" not in plain
+    one, outcome = torch.tensor(1.0), StepOutcome(0.7, 1.0, overflowed=False)
+    losses = [Loss(one, one, one, 0.0, {"penalty": torch.tensor(v)}) for v in (2.0, 4.0)]
+    assert step_metrics(losses, outcome, 0.1)["train/penalty"] == 3.0
+    assert "train/penalty" not in step_metrics([Loss(one, one, one, 0.0)], outcome, 0.1)
