@@ -157,3 +157,40 @@ def test_other_families_meet_their_target_and_resume(
     run_training(config, run_dir=tmp_path / "cut", run_id=ID)
     assert_same(outcome(tmp_path / "cut"), outcome(tmp_path / "whole"))
     assert 0.5 <= report.sparsity <= 0.51
+
+
+def test_given_steps_the_lagrangian_reaches_its_target_within_a_point(root, tmp_path) -> None:
+    config = tiny_experiment(
+        root,
+        "arm=lora_prune_distill",
+        "training.max_steps=260",
+        "training.lr_schedule=constant",
+        "training.eval_every=100%",
+        "training.save_every=100%",
+        "pruning.start=20",
+        "pruning.warmup=80",
+        "pruning.stop=240",
+        "distillation.stop=240 steps",
+        "distillation.distill_loss_weight_start=0.5",
+        "distillation.distill_loss_weight_end=0.5",
+    )
+    report = run_training(config, run_dir=tmp_path, run_id=ID)
+    expected = logged(tmp_path, "train/expected_sparsity")
+    assert expected[21] < 0.05
+    assert [expected[s] for s in range(231, 241)] == pytest.approx([0.5] * 10, abs=0.01)
+    assert 0.5 <= report.sparsity <= 0.51
+
+
+def test_recomputed_activations_see_the_same_draw(root, arm: str, undisturbed, tmp_path) -> None:
+    settings = (f"arm={arm}", "training.micro_batch_size=4", "hardware.gradient_checkpointing=true")
+    run_training(tiny_experiment(root, *settings), run_dir=tmp_path, run_id=ID)
+    assert_same(outcome(tmp_path), outcome(undisturbed[1]))
+
+
+def test_in_bf16_a_run_reaches_its_target_with_finite_losses(root, arm: str, tmp_path) -> None:
+    config = tiny_experiment(root, f"arm={arm}", "hardware.precision=bf16")
+    report = run_training(config, run_dir=tmp_path, run_id=ID)
+    losses = torch.tensor(list(logged(tmp_path, "train/loss").values()))
+    assert len(losses) == TOTAL_STEPS
+    assert losses.isfinite().all()
+    assert 0.5 <= report.sparsity <= 0.51
