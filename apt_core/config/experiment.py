@@ -35,8 +35,10 @@ class ExperimentConfig(Section):
     with all settings of the recipe `official`; what they do, they do one by one in both modes."""
     arm: Arm = "apt"
     """Method: full fine-tuning (`ft`), LoRA (`lora`), LoRA that is cut once at `pruning.stop` by
-    mask tuning and retrained (`lora_prune`), or APT (`apt`); and as controls APT that ranks blocks
-    by random numbers (`random`) or by the mean size of their weights (`magnitude`)."""
+    mask tuning and retrained (`lora_prune`), CoFi's L0 gates and distillation with full weights
+    (`prune_distill`) or with adapters (`lora_prune_distill`), or APT (`apt`); and as controls APT
+    that ranks blocks by random numbers (`random`) or by the mean size of their weights
+    (`magnitude`)."""
     ablation: Ablation = "full"
     """Part of APT to leave out: pruning (`w/o_Ap`), rank growth (`w/o_AT`), distillation
     (`w/o_Ds`), several of them (`w/o_Ap+Ds`), or a smaller one; `full`: none. See

@@ -43,7 +43,8 @@ class PruningConfig(Section):
     start: Duration = Duration(200, "steps")
     """When salience collection and the density curve begin; plain tuning before."""
     warmup: Duration = Duration(0, "steps")
-    """Time after `start` in which ranks may grow but nothing is pruned."""
+    """Time after `start` in which ranks may grow but nothing is pruned; with L0 gates: in which the
+    sparsity that is asked for rises from 0 to `target_sparsity`."""
     stop: Duration = Duration(3, "epochs")
     """When the target sparsity is reached. The paper: 3 epochs for large GLUE tasks, 24 for small
     ones."""
@@ -71,6 +72,11 @@ class PruningConfig(Section):
     rescale: bool | None = None
     """Whether mask tuning gives the heads and neurons that stay factors by least squares, from at
     most 8 of the calibration batches; null: in encoders only, as the paper."""
+    gate_learning_rate: Positive | None = None
+    """Learning rate of L0 gates at its peak; null: 0.01, or more where the time from `start` to
+    `stop` is short, so that gates can still open and close in it."""
+    gate_drop_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """How far L0 gates are closed at first; near 0: all open."""
 
     @property
     def event_count(self) -> int | None:

@@ -51,6 +51,18 @@ _ONE_SHOT = {
     "calibration_batch_size",
     "rescale",
 }
+_GATES_ONLY = {"gate_learning_rate", "gate_drop_rate"}
+_WITH_GATES = {
+    "target_sparsity",
+    "start",
+    "warmup",
+    "stop",
+    "min_heads",
+    "min_neurons",
+    "min_hidden",
+    "round_to",
+    *_GATES_ONLY,
+}
 
 
 def result_key(config: "ExperimentConfig") -> dict[str, Any]:
@@ -143,6 +155,8 @@ def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
     pruning, switches = config.pruning, config.switches
     if switches.pruning_method == "one_shot":
         return pruning.model_dump(mode="json", include=_ONE_SHOT)
+    if switches.pruning_method == "l0_gates":
+        return pruning.model_dump(mode="json", include=_WITH_GATES)
     if not switches.prune:
         # The teacher is taken where the first window would open.
         dropped = _PRUNES_ONLY - ({"window"} if switches.distill else set())
@@ -152,7 +166,7 @@ def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
             dropped |= {"calibration_batches", "calibration_batch_size"}
         if not switches.outlier_term or switches.block_score != "salience":
             dropped |= _KURTOSIS
-    dropped.add("rescale")
+    dropped |= {"rescale"} | _GATES_ONLY
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
 
 
@@ -166,7 +180,7 @@ def _tuning(config: "ExperimentConfig") -> dict[str, Any]:
 def _distillation(config: "ExperimentConfig") -> dict[str, Any]:
     # Who teaches is a run: its own identity counts, not where it lies.
     dropped = {"teacher_path"}
-    if not config.distillation.refresh_teacher or config.switches.teacher != "self":
+    if not (config.distillation.refresh_teacher and config.switches.may_refresh_teacher):
         dropped.add("refresh_teacher")
     if config.switches.teacher != "self":
         dropped.add("start_event")

@@ -17,6 +17,7 @@ from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
+from apt_core.trainer.build_l0 import gate_rates
 from apt_core.trainer.build_reporter import build_reporter, run_facts
 from apt_core.trainer.build_teacher import attach_external_teacher, teacher_loader
 from apt_core.trainer.callbacks import Callback, Callbacks
@@ -110,12 +111,12 @@ def build_trainer(
         modules=modules,
         state=state,
         batches=partial(parts.batches_on, loader, device),
-        make_engine=parts.engine_factory(config, loaded, device),
+        make_engine=parts.engine_factory(config, loaded, device, gate_rates(config, plan)),
         salience=method.build_salience(config, loaded, structure),
         controller=method.build_controller(
             config, plan, loaded, structure, distiller, batches=calibration, device=device
         ),
-        distiller=distiller,
+        distiller=method.build_loss(config, plan, loaded, distiller),
         evaluator=reporter,
         checkpointer=checkpointer,
         callbacks=_observers(run_dir, callbacks),

@@ -22,11 +22,13 @@ from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
 from apt_core.salience.controls import MagnitudeCollector, RandomCollector
+from apt_core.trainer import build_l0
 from apt_core.trainer.build_baselines import build_mask_tuner
 from apt_core.trainer.build_parts import build_floors
 from apt_core.trainer.build_teacher import LoadTeacher
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
+from apt_core.trainer.collaborators import Distiller
 from apt_core.trainer.controller import APTController, Controller, FixedController
 from apt_core.trainer.one_shot_controller import OneShotController
 from apt_core.trainer.selection import BestWeights
@@ -65,6 +67,18 @@ def build_distiller(
         heard = _start_event(config, plan)
         return LateDistiller(loaded.model_map, structure, settings, first_heard=heard)
     return SelfDistiller(loaded.model_map, structure, settings)
+
+
+def build_loss(
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    loaded: LoadedModel,
+    distiller: SelfDistiller | TaskDistiller,
+) -> Distiller:
+    """What gives the loss: the distiller, and around it what else the arm asks of the student."""
+    if build_l0.has_gates(config) and isinstance(distiller, SelfDistiller):
+        return build_l0.build_gate_distiller(config, plan, loaded, distiller)
+    return distiller
 
 
 def build_salience(
@@ -126,6 +140,8 @@ def build_controller(
     if config.switches.pruning_method == "one_shot":
         tuner = build_mask_tuner(config, loaded, batches, device=device)
         return OneShotController(tuner, plan.prune.stop)
+    if build_l0.has_gates(config) and isinstance(distiller, SelfDistiller):
+        return build_l0.build_gate_controller(config, plan, loaded, distiller)
     scheduler = plan.prune.scheduler()
     return APTController(
         loaded.model_map,
@@ -235,7 +251,7 @@ def reshaper(
     """How a checkpoint's structures come back: teacher's shape, snapshot, student's shape."""
 
     def reshape(modules: TrainedModules, student: Structure, teacher: Structure | None) -> None:
-        if config.switches.train_all_weights:
+        if not config.switches.has_events:
             return
         present = fresh
         modules.teacher = modules.projection = None  # the checkpoint may be of a time without
@@ -248,5 +264,6 @@ def reshaper(
         if modules.projection is not None:
             assert isinstance(modules.projection, APTLinear)
             modules.projection.narrow_input(student.hidden_size)
+        build_l0.restore_gates(config, loaded, modules, student, teacher)
 
     return reshape

@@ -117,6 +117,10 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         if config.training.freeze_embeddings:
             for path in loaded.model_map.embeddings:
                 loaded.model.get_submodule(path).requires_grad_(False)
+        if switches.prune:  # layers that can be masked and cut, without adapters
+            inject_adapters(
+                loaded.model, loaded.model_map, ranks={}, scaling=config.training.scaling_factor
+            )
         return loaded.structure
     roles: set[str] = set(config.model.adapter.mha_components)
     apply_to_ffn = config.model.adapter.apply_to_ffn
@@ -156,14 +160,17 @@ def phase_of(plan: TrainingPlan, step: int) -> str:
 
 
 def engine_factory(
-    config: ExperimentConfig, loaded: LoadedModel, device: torch.device
+    config: ExperimentConfig,
+    loaded: LoadedModel,
+    device: torch.device,
+    rates: Mapping[str, float] | None = None,
 ) -> EngineFactory:
-    """Wraps modules in the engine that the configuration names."""
+    """Wraps modules in the engine that the configuration names; `rates` has further factors."""
     training, hardware = config.training, config.hardware
-    multipliers = {}
+    multipliers = dict(rates or {})
     if training.head_learning_rate is not None:
         ratio = training.head_learning_rate / training.learning_rate
-        multipliers = {f"{STUDENT}{head}.*": ratio for head in loaded.model_map.head}
+        multipliers |= {f"{STUDENT}{head}.*": ratio for head in loaded.model_map.head}
     settings = OptimizerSettings(
         weight_decay=training.weight_decay,
         betas=training.betas,

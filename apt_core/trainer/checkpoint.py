@@ -285,6 +285,8 @@ def _load_decision_state(trainer: APTrainer, tensors: Mapping[str, Tensor]) -> N
 
 
 def _load_weights(modules: TrainedModules, weights: Mapping[str, Tensor]) -> None:
+    # The file has a teacher's parameter only where student and teacher had gone separate ways.
+    modules.part_from_teacher(weights)
     shared = {f"teacher.{name}" for name in modules.shared_with_teacher()}
     missing, unexpected = modules.load_state_dict(dict(weights), strict=False)
     lost = set(missing) - shared

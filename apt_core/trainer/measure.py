@@ -98,4 +98,5 @@ def step_metrics(
         "train/learning_rate": learning_rate,
         "train/grad_norm": outcome.grad_norm,
         "train/loss_scale": outcome.loss_scale,
+        **{f"train/{name}": mean([loss.more[name] for loss in losses]) for name in losses[0].more},
     }

@@ -100,3 +100,17 @@ def test_only_cuts_and_growth_need_salience() -> None:
 def test_only_apt_can_be_ablated() -> None:
     with pytest.raises(KeyError):
         arm_switches("ft", "w/o_Ap")
+
+
+@pytest.mark.parametrize(
+    ("arm", "weights"),
+    [("prune_distill", "train_all_weights"), ("lora_prune_distill", "adapters")],
+)
+def test_gate_arms_prune_and_distil_and_differ_in_what_they_train(arm: Arm, weights: str) -> None:
+    switches = arm_switches(arm)
+    on = {name for name, value in asdict(switches).items() if value is True}
+    assert on == {weights, "prune", "distill"}
+    assert switches.pruning_method == "l0_gates"
+    assert not switches.measures_salience
+    assert not switches.may_refresh_teacher
+    assert arm_switches("apt").may_refresh_teacher

@@ -72,6 +72,17 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         ("ablation=w/o_Ds", "distillation.temperature=3"),
         ("ablation=w/o_Ds", "distillation.refresh_teacher=true"),
     ],
+    "gates know no events, windows, salience or new teachers": [
+        ("arm=prune_distill",),
+        ("arm=prune_distill", "pruning.num_events=3", "pruning.window=9", "pruning.mask_step=0.5"),
+        ("arm=prune_distill", "pruning.use_kurtosis=true", "training.momentum_salience=0.5"),
+        ("arm=prune_distill", "pruning.pre_tuning_sparsity=0.2", "pruning.calibration_batches=3"),
+        ("arm=prune_distill", "distillation.refresh_teacher=true", "training.initial_rank=4"),
+    ],
+    "without gates their settings do not count": [
+        (),
+        ("pruning.gate_learning_rate=0.5", "pruning.gate_drop_rate=0.3"),
+    ],
     "plain torch ignores the zero stage": [
         ("hardware.engine=torch",),
         ("hardware.engine=torch", "hardware.zero_stage=0"),
@@ -135,6 +146,19 @@ def test_choosing_on_held_out_rows_counts_where_it_is_on(field: str) -> None:
     held_out = "data.holdout_rows=100"
     assert key(held_out) == key(held_out, f"{field}=false") != key(held_out, f"{field}=true")
     assert field.rpartition(".")[2] not in json.dumps(key(held_out))
+
+
+GATES = "arm=lora_prune_distill"
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["gate_learning_rate", "gate_drop_rate", "target_sparsity", "min_heads", "warmup", "round_to"],
+)
+def test_what_gates_do_depend_on_counts(field: str) -> None:
+    value = "0.3" if field in ("gate_learning_rate", "gate_drop_rate", "target_sparsity") else "2"
+    assert key(GATES) != key(GATES, f"pruning.{field}={value}")
+    assert key(GATES) != key("arm=prune_distill")
 
 
 def test_without_pruning_the_schedule_of_growth_still_counts() -> None:

@@ -95,3 +95,10 @@ def test_both_losses_are_logged_as_means_over_the_micro_batches():
     assert metrics["train/mu"] == 0.5
     assert metrics["train/grad_norm"] == 0.7
     assert metrics["train/learning_rate"] == 0.1
+
+
+def test_further_numbers_of_the_loss_are_logged_as_means_too():
+    one, outcome = torch.tensor(1.0), StepOutcome(0.7, 1.0, overflowed=False)
+    losses = [Loss(one, one, one, 0.0, {"penalty": torch.tensor(v)}) for v in (2.0, 4.0)]
+    assert step_metrics(losses, outcome, 0.1)["train/penalty"] == 3.0
+    assert "train/penalty" not in step_metrics([Loss(one, one, one, 0.0)], outcome, 0.1)
