@@ -33,6 +33,7 @@ SHAPE_CHECKED = (
     "apt_core.distiller.layer_map",
     "apt_core.distiller.losses",
     "apt_core.evaluator.metrics",
+    "apt_core.pruner.latency",
     "apt_core.pruner.search",
     "apt_core.salience.scores",
     "apt_core.tuner.allocate",
