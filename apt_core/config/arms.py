@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Arm = Literal["ft", "lora", "apt"]
+Arm = Literal["ft", "lora", "llm_pruner", "apt"]
 Ablation = Literal["full", "w/o_Ap", "w/o_AT", "w/o_Ds"]
-PruningMethod = Literal["gradual", "one_shot"]
+PruningMethod = Literal["gradual", "one_shot", "before_training"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,15 @@ class ArmSwitches:
     """D_S: the student learns from its own past."""
     pruning_method: PruningMethod = "gradual"
     """How blocks are removed, where any are: at events whose masks decay (APT), or all at
-    `pruning.stop` by what calibration batches say."""
+    `pruning.stop` or before the first step, by what calibration batches say."""
+    adapt_all_linears: bool = False
+    """Every projection of every layer gets an adapter, whatever `model.adapter` says."""
+    decoder_only: bool = False
+    """Only for models that write and have no encoder."""
 
     @property
     def has_events(self) -> bool:
-        """Whether the shapes ever change at an event."""
+        """Whether the shapes ever change."""
         return self.prune or self.grow_ranks
 
     @property
@@ -48,11 +52,19 @@ _FT = ArmSwitches(
     distill=False,
 )
 _LORA = replace(_FT, train_all_weights=False, adapters=True)
+_LLM_PRUNER = replace(
+    _LORA,
+    prune=True,
+    pruning_method="before_training",
+    adapt_all_linears=True,
+    decoder_only=True,
+)
 _APT = replace(_LORA, ffn_adapters=True, prune=True, grow_ranks=True, distill=True)
 
 _SWITCHES: dict[tuple[Arm, Ablation], ArmSwitches] = {
     ("ft", "full"): _FT,
     ("lora", "full"): _LORA,
+    ("llm_pruner", "full"): _LLM_PRUNER,
     ("apt", "full"): _APT,
     ("apt", "w/o_Ap"): replace(_APT, prune=False),
     ("apt", "w/o_AT"): replace(_APT, grow_ranks=False),

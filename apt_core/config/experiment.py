@@ -30,7 +30,9 @@ class ExperimentConfig(Section):
     name: FolderName = "aptune"
     """Name of the experiment: a folder under `orchestration.results_dir`."""
     arm: Arm = "apt"
-    """Method: full fine-tuning, LoRA, or APT."""
+    """Method: full fine-tuning (`ft`), `lora`, LLM-Pruner (`llm_pruner`: decoders such as LLaMA are
+    cut once before training by first-order Taylor importance, then all linears get LoRA), or
+    `apt`."""
     ablation: Ablation = "full"
     """Part of APT to leave out: pruning (`w/o_Ap`), rank growth (`w/o_AT`), distillation
     (`w/o_Ds`); `full`: none."""

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 _BOOKKEEPING = {"log_every", "save_every", "keep_checkpoints"}
 _ADAPTERS_ONLY = {"initial_rank", "scaling_factor"}
 _PLACEMENT = {"gpus_per_worker", "cpus_per_worker", "num_threads"}
+_CONSTRAINT = {"constraint", "constraint_length", "latency_batch_size"}
+_PROTECTED = {"protect_first_layers", "protect_last_layers"}
+_BEFORE_TRAINING = {
+    "target_sparsity",
+    "min_heads",
+    "min_neurons",
+    "round_to",
+    "calibration_batches",
+    "calibration_batch_size",
+    *_PROTECTED,
+}
 _PRUNES_ONLY = {
     "target_sparsity",
     "use_kurtosis",
@@ -70,7 +81,7 @@ def _model(config: "ExperimentConfig") -> dict[str, Any]:
     model, switches = config.model, config.switches
     key = _dump(model, {"model_type", "architectures", "adapter"})
     key["path"] = model.path
-    if switches.adapters:
+    if switches.adapters and not switches.adapt_all_linears:
         ffn = switches.ffn_adapters and model.adapter.apply_to_ffn is not False
         key["adapter"] = {
             "mha_components": sorted(model.adapter.mha_components),
@@ -104,9 +115,10 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
         dropped.add("choose_best")
     if not switches.adapters:
         dropped |= _ADAPTERS_ONLY
-    if not switches.has_events:
+    if not switches.measures_salience:
         dropped.add("momentum_salience")
-    if not (switches.has_events or switches.distill):
+    cuts_while_training = switches.has_events and switches.pruning_method != "before_training"
+    if not (cuts_while_training or switches.distill):
         dropped.add("optimizer_on_surgery")
     key = _dump(training, dropped)
     key["micro_batch_size"] = config.micro_batch_size
@@ -117,13 +129,34 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
+    return _blocks_removed(config) | _constraint(config)
+
+
+def _constraint(config: "ExperimentConfig") -> dict[str, Any]:
+    """What the target counts, where that is not parameters."""
     pruning = config.pruning
+    if not config.switches.prune or pruning.constraint == "params":
+        return {}
+    key: dict[str, Any] = {
+        "constraint": pruning.constraint,
+        "constraint_length": pruning.constraint_length or config.data.max_length,
+    }
+    if pruning.constraint == "latency_ms":
+        key["latency_batch_size"] = pruning.latency_batch_size
+    return key
+
+
+def _blocks_removed(config: "ExperimentConfig") -> dict[str, Any]:
+    pruning = config.pruning
+    if config.switches.pruning_method == "before_training":
+        return pruning.model_dump(mode="json", include=_BEFORE_TRAINING)
     if not config.switches.prune:
         dropped = set(_PRUNES_ONLY)
     else:
         dropped = {"kurtosis_weight"} if pruning.use_kurtosis is False else set()
         if pruning.pre_tuning_sparsity == 0:
             dropped |= {"calibration_batches", "calibration_batch_size"}
+    dropped |= _CONSTRAINT | _PROTECTED
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
 
 

@@ -198,13 +198,14 @@ def _own_peak_memory_gib(model: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    _synchronize()
+    synchronize()
     start = time.perf_counter()
     call()
-    _synchronize()
+    synchronize()
     return time.perf_counter() - start
 
 
-def _synchronize() -> None:
+def synchronize() -> None:
+    """Wait until the GPU has done what it was told, where there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

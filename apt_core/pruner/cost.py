@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from apt_core.models.structure import Structure, SubBlock
+from apt_core.report import PARAMETERS
 
 
 @runtime_checkable
@@ -41,7 +42,7 @@ class CostModel(Protocol):
 class ParamCost:
     """Parameters of the layers: the paper's constraint (Eq. 6, 12, 14)."""
 
-    unit: str = "parameters"
+    unit: str = PARAMETERS
     decimals: int = 0
 
     def total(self, structure: Structure) -> int:

@@ -69,8 +69,9 @@ def search_blocks(
     floor stand before all others. With `Floors.round_to` the counts are aligned afterwards.
 
     Deviation from the paper: C also counts biases and norms (Eq. 14 counts matrices only), and the
-    floors are new; with another `cost`, C(b) and C are what it says. A salience that is missing, of the wrong length or not finite is a ValueError;
-    floors that alone exceed the budget are a BudgetError.
+    floors are new; with another `cost`, C(b) and C are what it says. A salience that is missing, of
+    the wrong length or not finite is a ValueError; floors that alone exceed the budget are a
+    BudgetError.
 
     Args:
         structure: What the model has now; its counts and costs are those of the ranking.

@@ -17,6 +17,7 @@ from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
+from apt_core.trainer.build_cost import LATENCY_TABLE, build_cost
 from apt_core.trainer.build_reporter import build_reporter, run_facts
 from apt_core.trainer.callbacks import Callback, Callbacks
 from apt_core.trainer.checkpoint import Checkpointer
@@ -86,12 +87,21 @@ def build_trainer(
     loaded, structure = _build_model(config)
     loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
+    cost = build_cost(config, loaded, device=device, run_dir=run_dir, run_id=run_id)
     distiller = method.build_distiller(config, plan, loaded, structure)
     calibration = partial(parts.calibration_batches_on, loader, device, config)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
     reporter = build_reporter(
-        config, loaded, tokenizer, loader, device=device, run_dir=run_dir, facts=facts, best=best
+        config,
+        loaded,
+        tokenizer,
+        loader,
+        device=device,
+        run_dir=run_dir,
+        facts=facts,
+        best=best,
+        cost=cost,
     )
     checkpointer = Checkpointer(
         run_dir / "checkpoints",
@@ -99,6 +109,7 @@ def build_trainer(
         reshape=method.reshaper(config, loaded, structure, distiller),
         keep=config.training.keep_checkpoints,
         attached=None if best is None else best.path,
+        constants=(run_dir / LATENCY_TABLE,),
     )
     return APTrainer(
         modules=TrainedModules(loaded.model),
@@ -106,7 +117,7 @@ def build_trainer(
         batches=partial(parts.batches_on, loader, device),
         make_engine=parts.engine_factory(config, loaded, device),
         salience=method.build_salience(config, loaded, structure),
-        controller=method.build_controller(config, plan, loaded, structure, distiller),
+        controller=method.build_controller(config, plan, loaded, structure, distiller, cost=cost),
         distiller=distiller,
         evaluator=reporter,
         checkpointer=checkpointer,
@@ -115,7 +126,9 @@ def build_trainer(
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
-        one_shot=method.build_one_shot(config, loaded, structure, calibration, device=device),
+        one_shot=method.build_one_shot(
+            config, loaded, structure, calibration, device=device, cost=cost
+        ),
         should_stop=should_stop,
     )
 

@@ -12,13 +12,16 @@ from apt_core.models.loading import LoadedModel
 from apt_core.models.reshape import reshape_model
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
+from apt_core.trainer.build_taylor import build_taylor_pruner
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.controller import APTController, Controller, FixedController
+from apt_core.trainer.one_shot_controller import OneShot
 from apt_core.trainer.selection import BestWeights
 from apt_core.tuner.policy import AdaptiveTuner
 
@@ -80,15 +83,17 @@ def build_controller(
     loaded: LoadedModel,
     structure: Structure,
     distiller: SelfDistiller | TaskDistiller,
+    *,
+    cost: CostModel = PARAMS,
 ) -> Controller:
     """Who decides, with the parts that the arm switches on."""
-    if not config.switches.has_events:
+    if not plan.prune.event_steps:
         return FixedController()
     scheduler = plan.prune.scheduler()
     return APTController(
         loaded.model_map,
         scheduler,
-        pruner=_build_pruner(config, scheduler, loaded) if config.switches.prune else None,
+        pruner=_build_pruner(config, scheduler, loaded, cost) if config.switches.prune else None,
         tuner=_build_tuner(config, plan, structure) if config.switches.grow_ranks else None,
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
         teacher_step=_teacher_step(plan),
@@ -106,8 +111,11 @@ def build_one_shot(
     batches: Batches,
     *,
     device: torch.device,
-) -> OneShotPruner | None:
+    cost: CostModel = PARAMS,
+) -> OneShot | None:
     """Pruning before the first step, if it is asked for."""
+    if config.switches.pruning_method == "before_training":
+        return build_taylor_pruner(config, loaded, batches, cost=cost, device=device)
     if not config.switches.prune or config.pruning.pre_tuning_sparsity == 0:
         return None
     collector = SalienceCollector(
@@ -120,7 +128,7 @@ def build_one_shot(
         ),
     )
     return OneShotPruner(
-        _build_pruner(config, NO_EVENTS.scheduler(), loaded),
+        _build_pruner(config, NO_EVENTS.scheduler(), loaded, cost),
         collector,
         batches=batches,
         density=1.0 - config.pruning.pre_tuning_sparsity,
@@ -139,7 +147,7 @@ def build_best_weights(
 
 
 def _build_pruner(
-    config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel
+    config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel, cost: CostModel
 ) -> AdaptivePruner:
     pruning = config.pruning
     return AdaptivePruner(
@@ -153,6 +161,7 @@ def _build_pruner(
             round_to=pruning.round_to,
         ),
         mask_step=pruning.mask_step,
+        cost=cost,
     )
 
 

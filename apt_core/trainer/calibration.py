@@ -67,7 +67,7 @@ class OneShotPruner:
         parameters = dict(modules.named_parameters())
         total: BlockSalience | None = None
         count = 0
-        with _evaluating(modules):
+        with evaluating(modules):
             for batch in self.batches():
                 with (
                     self.collector.recording(batch),
@@ -100,7 +100,8 @@ class OneShotPruner:
 
 
 @contextmanager
-def _evaluating(modules: TrainedModules) -> Iterator[None]:
+def evaluating(modules: TrainedModules) -> Iterator[None]:
+    """Dropout off; afterwards the student's mode is what it was."""
     was_training = modules.student.training
     modules.eval()
     try:
