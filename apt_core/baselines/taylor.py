@@ -56,10 +56,9 @@ def unit_importance(parts: Iterable[CoupledWeight]) -> Float[Tensor, " units"]:
 
 
 def _by_unit(part: CoupledWeight) -> Float[Tensor, " units"]:
-    slices = element_importance(part.weight, part.gradient).movedim(part.dim, 0).flatten(1)
-    if part.weight.ndim == 1:
-        slices = slices.reshape(-1, 1)
-    return slices.sum(dim=1).reshape(-1, part.unit_width).sum(dim=1)
+    slices = element_importance(part.weight, part.gradient).movedim(part.dim, 0)
+    by_unit = slices.reshape(slices.shape[0] // part.unit_width, -1)
+    return by_unit.sum(dim=1)
 
 
 def keep_most_important(importance: Float[Tensor, " units"], count: int) -> Int[Tensor, " _"]:
