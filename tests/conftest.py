@@ -32,10 +32,12 @@ for name in FORBIDDEN:
 SHAPE_CHECKED = (
     "apt_core.baselines.l0_gates",
     "apt_core.baselines.mask_tuning",
+    "apt_core.baselines.taylor",
     "apt_core.distiller.layer_map",
     "apt_core.distiller.losses",
     "apt_core.evaluator.metrics",
     "apt_core.pruner.fill",
+    "apt_core.pruner.latency",
     "apt_core.pruner.search",
     "apt_core.salience.scores",
     "apt_core.tuner.allocate",

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Arm = Literal[
-    "ft", "lora", "lora_prune", "prune_distill", "lora_prune_distill", "apt", "random", "magnitude"
+    "ft",
+    "lora",
+    "lora_prune",
+    "prune_distill",
+    "lora_prune_distill",
+    "llm_pruner",
+    "apt",
+    "random",
+    "magnitude",
 ]
 Ablation = Literal[
     "full",
@@ -25,7 +33,7 @@ Ablation = Literal[
     "paper:w/o_AT",
     "paper:w/o_Ds",
 ]
-PruningMethod = Literal["gradual", "one_shot", "l0_gates"]
+PruningMethod = Literal["gradual", "one_shot", "l0_gates", "before_training"]
 BlockScore = Literal["salience", "random", "magnitude"]
 Teacher = Literal["self", "ft", "lora"]
 
@@ -48,7 +56,8 @@ class ArmSwitches:
     """D_S: the student learns from its own past."""
     pruning_method: PruningMethod = "gradual"
     """How blocks are removed, where any are: at events whose masks decay (APT), or all at
-    `pruning.stop` by what calibration batches say, or by what L0 gates have learned until then."""
+    `pruning.stop` or before the first step by what calibration batches say, or by what L0 gates
+    have learned until then."""
     block_score: BlockScore = "salience"
     """What blocks are ranked by: their salience; or, as controls that every salience must beat,
     random numbers or the size of their weights."""
@@ -63,6 +72,10 @@ class ArmSwitches:
     of another arm (`distillation.teacher_path`)."""
     train_head: bool = True
     """The task head learns (if `training.train_head`)."""
+    adapt_all_linears: bool = False
+    """Every projection of every layer gets an adapter, whatever `model.adapter` says."""
+    decoder_only: bool = False
+    """Only for models that write and have no encoder."""
 
     @property
     def has_events(self) -> bool:
@@ -91,6 +104,13 @@ _FT = ArmSwitches(
 _LORA = replace(_FT, train_all_weights=False, adapters=True)
 _LORA_PRUNE = replace(_LORA, prune=True, pruning_method="one_shot")
 _COFI = replace(_FT, prune=True, distill=True, pruning_method="l0_gates")
+_LLM_PRUNER = replace(
+    _LORA,
+    prune=True,
+    pruning_method="before_training",
+    adapt_all_linears=True,
+    decoder_only=True,
+)
 _APT = replace(_LORA, ffn_adapters=True, prune=True, grow_ranks=True, distill=True)
 
 _TURNED_OFF: Mapping[Ablation, Mapping[str, Any]] = {
@@ -141,6 +161,7 @@ _SWITCHES: dict[tuple[Arm, Ablation], ArmSwitches] = {
     ("lora_prune", "full"): _LORA_PRUNE,
     ("prune_distill", "full"): _COFI,
     ("lora_prune_distill", "full"): replace(_COFI, train_all_weights=False, adapters=True),
+    ("llm_pruner", "full"): _LLM_PRUNER,
     **{("apt", name): replace(_APT, **changes) for name, changes in _TURNED_OFF.items()},
     ("random", "full"): replace(_APT, block_score="random"),
     ("magnitude", "full"): replace(_APT, block_score="magnitude"),

@@ -26,8 +26,16 @@ class PruningConfig(Section):
     """What is removed, and when."""
 
     target_sparsity: FractionBelowOne = 0.6
-    """Fraction of encoder/decoder-layer parameters to remove (embeddings, heads, adapters not
-    counted); 1 - density."""
+    """Fraction of the encoder/decoder layers' cost to remove, by default of their parameters
+    (embeddings, heads, adapters not counted); 1 - density."""
+    constraint: Literal["params", "macs", "latency_ms"] = "params"
+    """What cost is: parameters; multiply-accumulates at a reference length; or milliseconds,
+    measured once before training, sub-block by sub-block, on the device that trains."""
+    constraint_length: PositiveCount | None = None
+    """Tokens per row for `macs` and `latency_ms`; null: `data.max_length`. A decoder beside an
+    encoder writes `data.max_target_length`."""
+    latency_batch_size: PositiveCount = 32
+    """Rows per batch for `latency_ms`."""
     scheduler: Literal["cubic"] = "cubic"
     """Shape of the density curve between `start` and `stop`."""
     use_kurtosis: bool | None = None
@@ -77,6 +85,12 @@ class PruningConfig(Section):
     `stop` is short, so that gates can still open and close in it."""
     gate_drop_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """How far L0 gates are closed at first; near 0: all open."""
+    protect_first_layers: Count | None = None
+    """First layers that arm `llm_pruner` leaves whole; null: an eighth of all (4 of 32),
+    rounded."""
+    protect_last_layers: Count | None = None
+    """Last layers that arm `llm_pruner` leaves whole; null: a sixteenth of all (2 of 32),
+    rounded."""
 
     @property
     def event_count(self) -> int | None:

@@ -137,6 +137,8 @@ def _clock(config: ExperimentConfig, num_train_rows: int) -> _Clock:
 def _prune_times(config: ExperimentConfig, clock: _Clock) -> PruneTimes:
     """The timetable by formula; `_schedule_problems` says whether it can be kept."""
     pruning = config.pruning
+    if config.switches.pruning_method == "before_training":
+        return NO_EVENTS
     start, stop = clock.steps(pruning.start), clock.steps(pruning.stop)
     if config.switches.pruning_method == "one_shot":
         stop = max(1, stop)  # the cut comes after a step

@@ -17,6 +17,7 @@ from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
+from apt_core.trainer.build_cost import LATENCY_TABLE, build_cost
 from apt_core.trainer.build_l0 import gate_rates
 from apt_core.trainer.build_reporter import build_reporter, run_facts
 from apt_core.trainer.build_teacher import attach_external_teacher, teacher_loader
@@ -88,6 +89,7 @@ def build_trainer(
     loaded, structure = _build_model(config)
     loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
+    cost = build_cost(config, loaded, device=device, run_dir=run_dir, run_id=run_id)
     distiller = method.build_distiller(
         config, plan, loaded, structure, teacher_loader(config, loaded, tokenizer)
     )
@@ -98,7 +100,15 @@ def build_trainer(
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
     reporter = build_reporter(
-        config, loaded, tokenizer, loader, device=device, run_dir=run_dir, facts=facts, best=best
+        config,
+        loaded,
+        tokenizer,
+        loader,
+        device=device,
+        run_dir=run_dir,
+        facts=facts,
+        best=best,
+        cost=cost,
     )
     checkpointer = Checkpointer(
         run_dir / "checkpoints",
@@ -106,6 +116,7 @@ def build_trainer(
         reshape=method.reshaper(config, loaded, structure, distiller),
         keep=config.training.keep_checkpoints,
         attached=None if best is None else best.path,
+        constants=(run_dir / LATENCY_TABLE,),
     )
     return APTrainer(
         modules=modules,
@@ -114,7 +125,14 @@ def build_trainer(
         make_engine=parts.engine_factory(config, loaded, device, gate_rates(config, plan)),
         salience=method.build_salience(config, loaded, structure),
         controller=method.build_controller(
-            config, plan, loaded, structure, distiller, batches=calibration, device=device
+            config,
+            plan,
+            loaded,
+            structure,
+            distiller,
+            batches=calibration,
+            device=device,
+            cost=cost,
         ),
         distiller=method.build_loss(config, plan, loaded, distiller),
         evaluator=reporter,
@@ -124,7 +142,9 @@ def build_trainer(
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
-        one_shot=method.build_one_shot(config, loaded, structure, calibration, device=device),
+        one_shot=method.build_one_shot(
+            config, loaded, structure, calibration, device=device, cost=cost
+        ),
         should_stop=should_stop,
     )
 

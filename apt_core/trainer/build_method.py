@@ -18,6 +18,7 @@ from apt_core.models.loading import LoadedModel
 from apt_core.models.reshape import reshape_model
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
@@ -25,12 +26,13 @@ from apt_core.salience.controls import MagnitudeCollector, RandomCollector
 from apt_core.trainer import build_l0
 from apt_core.trainer.build_baselines import build_mask_tuner
 from apt_core.trainer.build_parts import build_floors
+from apt_core.trainer.build_taylor import build_taylor_pruner
 from apt_core.trainer.build_teacher import LoadTeacher
 from apt_core.trainer.calibration import Batches, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.collaborators import Distiller
 from apt_core.trainer.controller import APTController, Controller, FixedController
-from apt_core.trainer.one_shot_controller import OneShotController
+from apt_core.trainer.one_shot_controller import OneShot, OneShotController
 from apt_core.trainer.selection import BestWeights
 from apt_core.tuner.policy import AdaptiveTuner
 
@@ -133,9 +135,10 @@ def build_controller(
     *,
     batches: Batches,
     device: torch.device,
+    cost: CostModel = PARAMS,
 ) -> Controller:
     """Who decides, with the parts that the arm switches on; `batches` are for calibration."""
-    if not config.switches.has_events:
+    if not plan.prune.event_steps:
         return FixedController()
     if config.switches.pruning_method == "one_shot":
         tuner = build_mask_tuner(config, loaded, batches, device=device)
@@ -146,7 +149,7 @@ def build_controller(
     return APTController(
         loaded.model_map,
         scheduler,
-        pruner=_build_pruner(config, scheduler, loaded) if config.switches.prune else None,
+        pruner=_build_pruner(config, scheduler, loaded, cost) if config.switches.prune else None,
         tuner=_build_tuner(config, plan, structure) if config.switches.grow_ranks else None,
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
         teacher_step=_teacher_step(config, plan),
@@ -165,8 +168,11 @@ def build_one_shot(
     batches: Batches,
     *,
     device: torch.device,
-) -> OneShotPruner | None:
+    cost: CostModel = PARAMS,
+) -> OneShot | None:
     """Pruning before the first step, if it is asked for."""
+    if config.switches.pruning_method == "before_training":
+        return build_taylor_pruner(config, loaded, batches, cost=cost, device=device)
     measures = config.switches.prune and config.switches.measures_salience
     if not measures or config.pruning.pre_tuning_sparsity == 0:
         return None
@@ -177,7 +183,7 @@ def build_one_shot(
     )
     collector = _collector(config, loaded, structure, settings)
     return OneShotPruner(
-        _build_pruner(config, NO_EVENTS.scheduler(), loaded),
+        _build_pruner(config, NO_EVENTS.scheduler(), loaded, cost),
         collector,
         batches=batches,
         density=1.0 - config.pruning.pre_tuning_sparsity,
@@ -196,7 +202,7 @@ def build_best_weights(
 
 
 def _build_pruner(
-    config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel
+    config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel, cost: CostModel
 ) -> AdaptivePruner:
     return AdaptivePruner(
         scheduler,

@@ -128,6 +128,8 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         apply_to_ffn = loaded.model_map.spec.adapts_ffn
     if switches.ffn_adapters and apply_to_ffn:
         roles |= set(config.model.adapter.ffn_components)
+    if switches.adapt_all_linears:
+        roles = {p.role for s in loaded.model_map.sub_blocks for p in s.projections}
     sites = loaded.model_map.sites(frozenset(roles))
     ranks = dict.fromkeys(sites, config.training.initial_rank)
     trains_head = switches.train_head and config.training.train_head

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Checkpointer:
         keep: how many to keep.
         attached: a file that is part of the run's state, replaced as a whole whenever it changes:
             every checkpoint holds it as it was, and restoring puts it back.
+        constants: files that decisions rest on, written before the first step and never changed:
+            every checkpoint holds those that exist.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Checkpointer:
         reshape: Reshape,
         keep: int,
         attached: Path | None = None,
+        constants: Sequence[Path] = (),
     ) -> None:
         self.folder = folder
         self.run_id = run_id
         self.reshape = reshape
         self.keep = keep
         self.attached = attached
+        self.constants = tuple(constants)
 
     def save(self, trainer: APTrainer) -> Path:
         """Commit a checkpoint; collective.
@@ -90,8 +94,9 @@ class Checkpointer:
             _write_tensors(partial / "weights.safetensors", weights)
             _write_tensors(partial / "optimizer.safetensors", _flatten(snapshot))
             _write_tensors(partial / "salience.safetensors", _decision_state(trainer))
-            if self.attached is not None and self.attached.is_file():
-                _link(self.attached, partial / self.attached.name)
+            for path in (self.attached, *self.constants):
+                if path is not None and path.is_file():
+                    _link(path, partial / path.name)
             self._write_manifest(partial, trainer, snapshot)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)

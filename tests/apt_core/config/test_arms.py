@@ -30,6 +30,18 @@ def test_lora_adapts_attention_only() -> None:
     assert parts_of("lora") == {"adapters"}
 
 
+def test_llm_pruner_is_lora_everywhere_on_a_decoder_that_is_cut_before_training() -> None:
+    switches = asdict(arm_switches("llm_pruner"))
+    lora = asdict(arm_switches("lora"))
+    assert {name: value for name, value in switches.items() if value != lora[name]} == {
+        "prune": True,
+        "pruning_method": "before_training",
+        "adapt_all_linears": True,
+        "decoder_only": True,
+    }
+    assert not arm_switches("llm_pruner").measures_salience
+
+
 @pytest.mark.parametrize(
     ("ablation", "part"), [("w/o_Ap", "prune"), ("w/o_AT", "grow_ranks"), ("w/o_Ds", "distill")]
 )

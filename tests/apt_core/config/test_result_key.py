@@ -83,6 +83,32 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         (),
         ("pruning.gate_learning_rate=0.5", "pruning.gate_drop_rate=0.3"),
     ],
+    "who cuts before training knows no events, no salience and no places of adapters": [
+        ("arm=llm_pruner",),
+        ("arm=llm_pruner", "pruning.start=7", "pruning.stop=50%", "pruning.num_events=3"),
+        ("arm=llm_pruner", "pruning.use_kurtosis=true", "pruning.pre_tuning_sparsity=0.2"),
+        ("arm=llm_pruner", "model.adapter.apply_to_ffn=false", "pruning.min_hidden=99"),
+        ("arm=llm_pruner", "training.momentum_salience=0.5"),
+        ("arm=llm_pruner", "training.optimizer_on_surgery=reset"),
+    ],
+    "protected layers are for llm_pruner alone": [
+        (),
+        ("pruning.protect_first_layers=1", "pruning.protect_last_layers=1"),
+    ],
+    "a constraint on parameters has no length and no batch": [
+        (),
+        ("pruning.constraint=params", "pruning.constraint_length=9"),
+        ("pruning.latency_batch_size=1",),
+    ],
+    "macs are counted for one row, by default of the longest": [
+        ("pruning.constraint=macs",),
+        ("pruning.constraint=macs", "pruning.constraint_length=128"),
+        ("pruning.constraint=macs", "pruning.latency_batch_size=1"),
+    ],
+    "an arm that does not prune has no constraint": [
+        ("arm=lora",),
+        ("arm=lora", "pruning.constraint=macs"),
+    ],
     "plain torch ignores the zero stage": [
         ("hardware.engine=torch",),
         ("hardware.engine=torch", "hardware.zero_stage=0"),
@@ -103,6 +129,8 @@ def test_equal_runs_have_equal_keys(reason: str) -> None:
 DIFFERENT = [
     "arm=ft",
     "arm=lora",
+    "arm=llm_pruner",
+    "pruning.constraint=macs",
     "ablation=w/o_Ap",
     "model.model_type=bert",
     "model.dropout=0.0",
@@ -159,6 +187,27 @@ def test_what_gates_do_depend_on_counts(field: str) -> None:
     value = "0.3" if field in ("gate_learning_rate", "gate_drop_rate", "target_sparsity") else "2"
     assert key(GATES) != key(GATES, f"pruning.{field}={value}")
     assert key(GATES) != key("arm=prune_distill")
+
+
+@pytest.mark.parametrize(
+    ("basis", "override"),
+    [
+        ("arm=llm_pruner", "pruning.calibration_batches=3"),
+        ("arm=llm_pruner", "pruning.protect_first_layers=3"),
+        ("arm=llm_pruner", "pruning.protect_last_layers=0"),
+        ("arm=llm_pruner", "pruning.target_sparsity=0.2"),
+        ("arm=llm_pruner", "pruning.min_neurons=3"),
+        ("arm=llm_pruner", "pruning.round_to=8"),
+        ("arm=llm_pruner", "training.initial_rank=3"),
+        ("arm=llm_pruner", "pruning.constraint=macs"),
+        ("pruning.constraint=macs", "pruning.constraint=latency_ms"),
+        ("pruning.constraint=macs", "pruning.constraint_length=7"),
+        ("pruning.constraint=latency_ms", "pruning.constraint_length=7"),
+        ("pruning.constraint=latency_ms", "pruning.latency_batch_size=7"),
+    ],
+)
+def test_what_an_arm_or_a_constraint_uses_counts(basis: str, override: str) -> None:
+    assert key(basis) != key(basis, override)
 
 
 def test_without_pruning_the_schedule_of_growth_still_counts() -> None:
