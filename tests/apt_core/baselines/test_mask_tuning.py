@@ -98,7 +98,7 @@ def test_the_search_equals_the_exhaustive_one(seed: int, floor: int) -> None:
         budget = density * structure.num_params()
         expected = best_pair_of_prefixes(structure, lists, budget, must_stay)
         if expected is None:
-            with pytest.raises(BudgetError, match="pruning.min_heads"):
+            with pytest.raises(BudgetError, match=r"pruning\.min_heads"):
                 search_units(structure, fisher, budget, floors)
             continue
         kept = search_units(structure, fisher, budget, floors)

@@ -17,6 +17,13 @@ def test_lora_adapts_attention_only() -> None:
     assert on == {"adapters"}
 
 
+def test_mask_tuning_is_lora_that_is_cut_once() -> None:
+    lora, pruned = asdict(arm_switches("lora")), asdict(arm_switches("lora_prune"))
+    assert {name for name in lora if lora[name] != pruned[name]} == {"prune", "pruning_method"}
+    assert arm_switches("lora_prune").has_events
+    assert not arm_switches("lora_prune").measures_salience
+
+
 @pytest.mark.parametrize(
     ("ablation", "part"), [("w/o_Ap", "prune"), ("w/o_AT", "grow_ranks"), ("w/o_Ds", "distill")]
 )
