@@ -7,6 +7,7 @@ stream. Hidden dimensions have no masks here: they all stay.
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -100,7 +101,26 @@ def search_units(
 
     Raises:
         BudgetError: the floors alone exceed the budget.
+        ValueError: Fisher information that is not finite has no place in a ranking.
     """
+    for name, values in fisher.items():
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"Fisher information of {name}: not all values are finite")
+    counts = _best_counts(structure, fisher, budget, floors=floors, cost=cost)
+    if floors.round_to > 1:
+        counts = _aligned(structure, counts, fisher, floors=floors, budget=budget)
+    return {s.name: _best_units(fisher[s.name], counts[s.name]) for s in structure.sub_blocks}
+
+
+def _best_counts(
+    structure: Structure,
+    fisher: Mapping[str, Tensor],
+    budget: int | float,
+    *,
+    floors: Floors,
+    cost: Cost,
+) -> dict[str, int]:
+    """Units of every sub-block, from the pair of prefixes with the most Fisher information."""
     heads = _rank(structure.of_kind("attention"), fisher, floors)
     neurons = _rank(structure.of_kind("ffn"), fisher, floors)
 
@@ -109,26 +129,22 @@ def search_units(
         return cost(structure.with_units(counts, structure.hidden_size))
 
     best, most = None, -1.0
-    for num_heads in range(heads.num_floor, len(heads.owner) + 1):
-        room = range(neurons.num_floor, len(neurons.owner) + 1)
-        fitting = bisect_right(room, budget, key=lambda n, heads=num_heads: cost_of(heads, n))
+    for num_heads in heads.lengths:
+        fitting = bisect_right(neurons.lengths, budget, key=partial(cost_of, num_heads))
         if fitting == 0:
             break  # more heads cost no less
-        num_neurons = room[fitting - 1]
+        num_neurons = neurons.lengths[fitting - 1]
         total = heads.kept_fisher[num_heads] + neurons.kept_fisher[num_neurons]
         if total >= most:
             best, most = (num_heads, num_neurons), total
     if best is None:
-        needed = cost_of(heads.num_floor, neurons.num_floor)
+        needed = cost_of(heads.lengths[0], neurons.lengths[0])
         raise BudgetError(
             f"the floors ({floors.min_heads} heads and {floors.min_neurons} neurons per sub-block) "
             f"need {needed:,.0f}, but the budget is {budget:,.0f}; lower pruning.min_heads, "
             "pruning.min_neurons or pruning.target_sparsity"
         )
-    counts = heads.counts(best[0]) | neurons.counts(best[1])
-    if floors.round_to > 1:
-        counts = _aligned(structure, counts, fisher, floors=floors, budget=budget)
-    return {s.name: _best_units(fisher[s.name], counts[s.name]) for s in structure.sub_blocks}
+    return heads.counts(best[0]) | neurons.counts(best[1])
 
 
 @dataclass(frozen=True)
@@ -140,7 +156,8 @@ class _Ranking:
     """Position of each unit's sub-block in `names`."""
     kept_fisher: list[float]
     """Fisher information of the first 0, 1, 2, ... units together."""
-    num_floor: int
+    lengths: range
+    """How many of them may stay: at least those of the floors."""
 
     def counts(self, length: int) -> dict[str, int]:
         """Units of each sub-block among the first `length`."""
@@ -155,7 +172,8 @@ def _rank(sub_blocks: Sequence[SubBlock], fisher: Mapping[str, Tensor], floors: 
     must_stay = [min(floors.of(s), s.num_units) for s in sub_blocks]
     order = ranking(values, owner, must_stay) if sub_blocks else owner
     kept = [0.0, *values[order].cumsum(dim=0).tolist()]
-    return _Ranking(tuple(s.name for s in sub_blocks), owner[order], kept, sum(must_stay))
+    lengths = range(sum(must_stay), len(owner) + 1)
+    return _Ranking(tuple(s.name for s in sub_blocks), owner[order], kept, lengths)
 
 
 def _aligned(

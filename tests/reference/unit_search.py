@@ -45,10 +45,10 @@ def _ranked(
     for position, s in enumerate(structure.sub_blocks):
         if s.kind != kind:
             continue
-        own = sorted(range(s.num_units), key=lambda i, f=fisher[s.name]: (-f[i], i))
-        for place, index in enumerate(own):
+        own = sorted((-value, index) for index, value in enumerate(fisher[s.name]))
+        for place, (minus_value, index) in enumerate(own):
             is_floor = place < floors[s.name]
-            rank = (not is_floor, -fisher[s.name][index], position, index)
+            rank = (not is_floor, minus_value, position, index)
             entries.append((rank, is_floor, (s.name, index)))
     return [(is_floor, unit) for _, is_floor, unit in sorted(entries)]
 

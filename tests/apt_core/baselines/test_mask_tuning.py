@@ -49,6 +49,7 @@ def test_mask_gradients_are_those_of_autograd(shape) -> None:
     masked = activation * mask.repeat_interleave(2)
     masked.retain_grad()
     masked.tanh().square().sum().backward()
+    assert masked.grad is not None
     found = mask_gradients(activation, masked.grad, 2)
     torch.testing.assert_close(found, mask.grad, rtol=1e-5, atol=1e-5)
 
@@ -147,6 +148,13 @@ def test_without_any_fisher_information_the_budget_is_used_all_the_same() -> Non
     counts = {name: len(indices) for name, indices in kept.items()}
     density = structure.with_units(counts, 768).num_params() / structure.num_params()
     assert 0.94 < density <= 0.95
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_fisher_information_that_is_not_finite_is_refused(bad: float) -> None:
+    structure = Structure(4, (SubBlock("a", "attention", 2, 1, 4, 0, 0),))
+    with pytest.raises(ValueError, match="of a: not all values are finite"):
+        search_units(structure, {"a": torch.tensor([1.0, bad])}, 16, Floors())
 
 
 def test_another_cost_decides_otherwise() -> None:

@@ -42,6 +42,13 @@ def test_llm_pruner_is_lora_everywhere_on_a_decoder_that_is_cut_before_training(
     assert not arm_switches("llm_pruner").measures_salience
 
 
+def test_mask_tuning_is_lora_that_is_cut_once() -> None:
+    lora, pruned = asdict(arm_switches("lora")), asdict(arm_switches("lora_prune"))
+    assert {name for name in lora if lora[name] != pruned[name]} == {"prune", "pruning_method"}
+    assert arm_switches("lora_prune").has_events
+    assert not arm_switches("lora_prune").measures_salience
+
+
 @pytest.mark.parametrize(
     ("ablation", "part"), [("w/o_Ap", "prune"), ("w/o_AT", "grow_ranks"), ("w/o_Ds", "distill")]
 )

@@ -76,6 +76,26 @@ def test_plain_arms_have_no_events_whatever_the_pruning_section_says(arm: str) -
     assert plan.distill_stop == 0
 
 
+def test_mask_tuning_cuts_once_at_the_stop_of_pruning() -> None:
+    # Windows and the number of events are not asked.
+    overrides = [*SMALL, "arm=lora_prune", "pruning.window=999", "pruning.num_events=999"]
+    plan = plan_training(load_config(overrides=overrides), 1000)
+    assert plan.prune.event_steps == (40,)
+    assert plan.prune.densities == pytest.approx((0.4,))
+    assert plan.prune.window == plan.distill_stop == 0
+
+
+def test_a_cut_at_the_start_comes_after_the_first_step() -> None:
+    overrides = [*SMALL, "arm=lora_prune", "pruning.stop=0 steps"]
+    assert plan_training(load_config(overrides=overrides), 1000).prune.event_steps == (1,)
+
+
+def test_mask_tuning_after_the_end_is_refused() -> None:
+    config = load_config(overrides=[*SMALL, "arm=lora_prune", "pruning.stop=101"])
+    with pytest.raises(ConfigError, match=r"pruning\.stop: is step 101, after the last step"):
+        plan_training(config, 1000)
+
+
 def test_without_distillation_its_stop_does_not_matter() -> None:
     config = load_config(overrides=[*SMALL, "ablation=w/o_Ds", "distillation.stop=1%"])
     assert plan_training(config, 1000).distill_stop == 0

@@ -59,6 +59,18 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         ("arm=lora", "pruning.target_sparsity=0.3", "model.adapter.apply_to_ffn=false"),
         ("arm=lora", "tuning.max_rank=16", "distillation.stop=10%"),
     ],
+    "mask tuning knows no salience, no windows, no schedule and no hidden dimensions": [
+        ("arm=lora_prune",),
+        ("arm=lora_prune", "training.momentum_salience=0.5", "pruning.use_kurtosis=true"),
+        ("arm=lora_prune", "pruning.window=9", "pruning.num_events=3", "pruning.start=5"),
+        ("arm=lora_prune", "pruning.min_hidden=4", "pruning.pre_tuning_sparsity=0.3"),
+        ("arm=lora_prune", "tuning.max_rank=16", "distillation.stop=10%"),
+        ("arm=lora_prune", "model.adapter.apply_to_ffn=false"),
+    ],
+    "other arms rescale nothing": [
+        (),
+        ("pruning.rescale=true",),
+    ],
     "without pruning the target does not count": [
         ("ablation=w/o_Ap",),
         ("ablation=w/o_Ap", "pruning.target_sparsity=0.3", "pruning.warmup=100"),
@@ -131,6 +143,7 @@ DIFFERENT = [
     "arm=lora",
     "arm=llm_pruner",
     "pruning.constraint=macs",
+    "arm=lora_prune",
     "ablation=w/o_Ap",
     "model.model_type=bert",
     "model.dropout=0.0",
@@ -167,6 +180,27 @@ DIFFERENT = [
 def test_whatever_changes_the_result_changes_the_key() -> None:
     keys = {json.dumps(key(override), sort_keys=True) for override in ["name=same", *DIFFERENT]}
     assert len(keys) == len(DIFFERENT) + 1
+
+
+MASK_TUNING = [
+    "pruning.target_sparsity=0.4",
+    "pruning.stop=9",
+    "pruning.min_heads=1",
+    "pruning.min_neurons=1",
+    "pruning.round_to=8",
+    "pruning.calibration_batches=64",
+    "pruning.calibration_batch_size=32",
+    "pruning.rescale=false",
+    "training.initial_rank=4",
+    "training.optimizer_on_surgery=reset",
+]
+
+
+def test_whatever_changes_a_cut_by_mask_tuning_changes_the_key() -> None:
+    keys = {
+        json.dumps(key("arm=lora_prune", o), sort_keys=True) for o in ["name=same", *MASK_TUNING]
+    }
+    assert len(keys) == len(MASK_TUNING) + 1
 
 
 @pytest.mark.parametrize("field", ["training.choose_best", "distillation.refresh_teacher"])

@@ -32,7 +32,9 @@ class Built:
         common = (self.config, self.plan, self.loaded, self.structure)
         self.distiller = method.build_distiller(*common)
         self.salience = method.build_salience(self.config, self.loaded, self.structure)
-        self.controller = method.build_controller(*common, self.distiller)
+        self.controller = method.build_controller(
+            *common, self.distiller, batches=list, device=torch.device("cpu")
+        )
 
 
 @pytest.mark.parametrize("arm", ["ft", "lora"])
