@@ -51,8 +51,9 @@ class PruningConfig(Section):
     start: Duration = Duration(200, "steps")
     """When salience collection and the density curve begin; plain tuning before."""
     warmup: Duration = Duration(0, "steps")
-    """Time after `start` in which ranks may grow but nothing is pruned; with L0 gates: in which the
-    sparsity that is asked for rises from 0 to `target_sparsity`."""
+    """Time after `start` in which ranks may grow but nothing is pruned. With L0 gates: in which the
+    sparsity that is asked for rises from 0 to `target_sparsity`; 60% of the time from `start` to
+    `stop` is a good choice, as in less the gates overshoot."""
     stop: Duration = Duration(3, "epochs")
     """When the target sparsity is reached. The paper: 3 epochs for large GLUE tasks, 24 for small
     ones."""
