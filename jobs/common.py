@@ -122,7 +122,7 @@ def find_recipe(name: str) -> Path:
 def recipe_files() -> list[Path]:
     """The packaged recipes."""
     folder = Path(str(resources.files("jobs") / "configs"))
-    return sorted(folder.glob("*.yaml"))
+    return sorted([*folder.glob("*.yaml"), *folder.glob("recipes/*.yaml")])
 
 
 def run_app(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:

@@ -12,7 +12,6 @@ from apt_core.errors import ConfigError
 from apt_core.evaluator.memory import reset_peak_memory
 from apt_core.models.loading import LoadedModel
 from apt_core.models.structure import Structure
-from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
@@ -20,7 +19,7 @@ from apt_core.trainer import distributed
 from apt_core.trainer.build_cost import LATENCY_TABLE, build_cost
 from apt_core.trainer.build_l0 import gate_rates
 from apt_core.trainer.build_reporter import build_reporter, run_facts
-from apt_core.trainer.build_teacher import attach_external_teacher, teacher_loader
+from apt_core.trainer.build_teacher import first_modules, teacher_loader
 from apt_core.trainer.callbacks import Callback, Callbacks
 from apt_core.trainer.checkpoint import Checkpointer
 from apt_core.trainer.loop import APTrainer, Cadence
@@ -90,12 +89,9 @@ def build_trainer(
     loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
     cost = build_cost(config, loaded, device=device, run_dir=run_dir, run_id=run_id)
-    distiller = method.build_distiller(
-        config, plan, loaded, structure, teacher_loader(config, loaded, tokenizer)
-    )
-    modules = TrainedModules(loaded.model)
+    teacher = teacher_loader(config, loaded, tokenizer)
+    distiller = method.build_distiller(config, plan, loaded, structure, teacher)
     state = TrainerState(plan.total_steps, structure, loaded.structure)
-    attach_external_teacher(distiller, modules, state)
     calibration = partial(parts.calibration_batches_on, loader, device, config)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
@@ -119,7 +115,7 @@ def build_trainer(
         constants=(run_dir / LATENCY_TABLE,),
     )
     return APTrainer(
-        modules=modules,
+        modules=first_modules(distiller, loaded, state),
         state=state,
         batches=partial(parts.batches_on, loader, device),
         make_engine=parts.engine_factory(config, loaded, device, gate_rates(config, plan)),

@@ -56,19 +56,22 @@ def teacher_loader(
     return partial(load_external_teacher, _folder(config), loaded, tokenizer)
 
 
-def attach_external_teacher(
-    distiller: object, modules: TrainedModules, state: TrainerState
-) -> None:
-    """Put a teacher that is there from the first step beside the student.
+def first_modules(distiller: object, loaded: LoadedModel, state: TrainerState) -> TrainedModules:
+    """The modules that a run begins with: the student, and a teacher that is there from the start.
 
     Args:
         distiller: the run's distiller.
-        modules: plain modules, changed in place.
+        loaded: the student.
         state: the fresh state; knows the teacher afterwards.
+
+    Returns:
+        The modules.
     """
+    modules = TrainedModules(loaded.model)
     if isinstance(distiller, ExternalDistiller):
         distiller.take_teacher(modules)
         state.teacher_structure = state.structure
+    return modules
 
 
 def _folder(config: ExperimentConfig) -> Path:

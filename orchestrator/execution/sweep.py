@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.execution.order import has_its_teacher, teachers_first
 from orchestrator.execution.status import (
     CONFIG_FILE,
     WORKER_LOG,
@@ -102,27 +103,14 @@ def run_sweep(
     for trial in pending:
         write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
         write_status(trial.run_dir, TrialState.PENDING)
-    teachers_first = [t for t in pending if t.needs is None], [t for t in pending if t.needs]
-    for group in teachers_first:
-        ready = [trial for trial in group if stop.requested or _has_what_it_needs(trial)]
+    for group in teachers_first(pending):
+        ready = [trial for trial in group if stop.requested or has_its_teacher(trial)]
         if ready and not stop.requested:
             launch_dir = new_launch_dir(settings.sweep_dir / "ray")
             for trial in ready:
                 write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
             _run_pending(ready, settings, launch_dir, stop=stop, on_poll=on_poll)
     return _outcome(trials, skipped, stop)
-
-
-def _has_what_it_needs(trial: TrialSpec) -> bool:
-    """Whether the teacher of a trial is there; without it the trial has failed."""
-    needed = trial.needed_dir
-    if needed is None or trial.needs is None:
-        return True
-    if trial_state(needed, trial.needs) is TrialState.FINISHED:
-        return True
-    reason = f"its teacher, run {trial.needs}, has no result; see there"
-    write_status(trial.run_dir, TrialState.FAILED, reason=reason)
-    return False
 
 
 def new_launch_dir(parent: Path) -> Path:
