@@ -102,9 +102,8 @@ class SelfDistiller:
     dropped. L = mu * L_distill + (1 - mu) * L_task, with
     L_distill = w_p * KL(p_t || p_s) * tau^2 + w_l * sum_i MSE(Tr(H_s^phi(i)), H_t^i), i sampled.
 
-    With `mask_padding` the mean over a step's micro-batches and workers is the loss of its whole
-    batch, unless a layer has to be chosen by its loss. Without it padding counts, so the split
-    matters: every micro-batch is padded to its own longest row.
+    With `mask_padding` the mean over a step's micro-batches and workers is the loss of its batch,
+    unless a layer has to be chosen by its loss. Without it the split matters: padding counts.
 
     Args:
         model_map: where the layers are.

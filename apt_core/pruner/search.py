@@ -64,9 +64,8 @@ def search_blocks(
 
     is at most the budget, where sub-block s keeps n_s' units with p_s weights per hidden dimension
     and u_s biases each, a_s parameters per hidden dimension and f_s others go with the sub-block as
-    a whole while any unit stays, and d' hidden dimensions stay. C never falls from prefix to
-    prefix, so the longest one is well defined, and found by bisection. The best blocks of each
-    floor stand before all others. With `Floors.round_to` the counts are aligned afterwards.
+    a whole while any unit stays, and d' hidden dimensions stay. The best blocks of each floor stand
+    before all others. With `Floors.round_to` the counts are aligned afterwards.
 
     Deviation from the paper: C also counts biases and norms (Eq. 14 counts matrices only), and the
     floors are new; with another `cost`, C(b) and C are what it says. A salience that is missing, of
@@ -93,21 +92,34 @@ def search_blocks(
     ordered = replace(structure, sub_blocks=sub_blocks)
     density = _densities(ordered, salience, cost)
     order = ranking(density, group, must_stay)
-    num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
-
-    def cost_of(length: int) -> int | float:
-        counts = torch.bincount(group[order[:length]], minlength=len(sizes)).tolist()
-        return cost.total(with_counts(ordered, counts))
-
-    _check_floors(cost_of(num_floor), budget, floors, cost)
-    lengths = range(num_floor, len(order) + 1)
-    num_kept = num_floor + bisect_right(lengths, budget, key=cost_of) - 1
+    num_kept = _longest_prefix(ordered, group[order], must_stay, (budget, cost), floors)
     stays = torch.zeros(len(order), dtype=torch.bool)
     stays[order[:num_kept]] = True
     stays = _aligned(ordered, density, stays, floors=floors, budget=budget, cost=cost)
     *units, hidden = (part.nonzero().flatten() for part in torch.split(stays, sizes))
     kept = dict(zip((s.name for s in sub_blocks), units, strict=True))
     return KeptBlocks({s.name: kept[s.name] for s in structure.sub_blocks}, hidden)
+
+
+def _longest_prefix(
+    structure: Structure,
+    ranked_group: Int[Tensor, " blocks"],
+    must_stay: Sequence[int],
+    limit: tuple[int | float, CostModel],
+    floors: Floors,
+) -> int:
+    """Length of the longest prefix within the budget; costs never fall from prefix to prefix."""
+    budget, cost = limit
+    sizes = [*(s.num_units for s in structure.sub_blocks), structure.hidden_size]
+    num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
+
+    def cost_of(length: int) -> int | float:
+        counts = torch.bincount(ranked_group[:length], minlength=len(sizes)).tolist()
+        return cost.total(with_counts(structure, counts))
+
+    _check_floors(cost_of(num_floor), budget, floors, cost)
+    lengths = range(num_floor, len(ranked_group) + 1)
+    return num_floor + bisect_right(lengths, budget, key=cost_of) - 1
 
 
 def _aligned(

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from apt_core.adapters.linear import APTLinear
 from apt_core.config import ExperimentConfig
 from apt_core.config.arms import BlockScore
@@ -18,7 +16,7 @@ from apt_core.models.loading import LoadedModel
 from apt_core.models.reshape import reshape_model
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT, TrainedModules
-from apt_core.pruner.cost import PARAMS, CostModel
+from apt_core.pruner.cost import CostModel
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
@@ -28,7 +26,7 @@ from apt_core.trainer.build_baselines import build_mask_tuner
 from apt_core.trainer.build_parts import build_floors
 from apt_core.trainer.build_taylor import build_taylor_pruner
 from apt_core.trainer.build_teacher import LoadTeacher
-from apt_core.trainer.calibration import Batches, OneShotPruner
+from apt_core.trainer.calibration import Calibration, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
 from apt_core.trainer.collaborators import Distiller
 from apt_core.trainer.controller import APTController, Controller, FixedController
@@ -133,23 +131,22 @@ def build_controller(
     structure: Structure,
     distiller: SelfDistiller | TaskDistiller,
     *,
-    batches: Batches,
-    device: torch.device,
-    cost: CostModel = PARAMS,
+    calibration: Calibration,
 ) -> Controller:
-    """Who decides, with the parts that the arm switches on; `batches` are for calibration."""
+    """Who decides, with the parts that the arm switches on."""
     if not plan.prune.event_steps:
         return FixedController()
     if config.switches.pruning_method == "one_shot":
-        tuner = build_mask_tuner(config, loaded, batches, device=device)
+        tuner = build_mask_tuner(config, loaded, calibration)
         return OneShotController(tuner, plan.prune.stop)
     if build_l0.has_gates(config) and isinstance(distiller, SelfDistiller):
         return build_l0.build_gate_controller(config, plan, loaded, distiller)
     scheduler = plan.prune.scheduler()
+    pruner = _build_pruner(config, scheduler, loaded, calibration.cost)
     return APTController(
         loaded.model_map,
         scheduler,
-        pruner=_build_pruner(config, scheduler, loaded, cost) if config.switches.prune else None,
+        pruner=pruner if config.switches.prune else None,
         tuner=_build_tuner(config, plan, structure) if config.switches.grow_ranks else None,
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
         teacher_step=_teacher_step(config, plan),
@@ -165,14 +162,11 @@ def build_one_shot(
     config: ExperimentConfig,
     loaded: LoadedModel,
     structure: Structure,
-    batches: Batches,
-    *,
-    device: torch.device,
-    cost: CostModel = PARAMS,
+    calibration: Calibration,
 ) -> OneShot | None:
     """Pruning before the first step, if it is asked for."""
     if config.switches.pruning_method == "before_training":
-        return build_taylor_pruner(config, loaded, batches, cost=cost, device=device)
+        return build_taylor_pruner(config, loaded, calibration)
     measures = config.switches.prune and config.switches.measures_salience
     if not measures or config.pruning.pre_tuning_sparsity == 0:
         return None
@@ -183,12 +177,12 @@ def build_one_shot(
     )
     collector = _collector(config, loaded, structure, settings)
     return OneShotPruner(
-        _build_pruner(config, NO_EVENTS.scheduler(), loaded, cost),
+        _build_pruner(config, NO_EVENTS.scheduler(), loaded, calibration.cost),
         collector,
-        batches=batches,
+        batches=calibration.batches,
         density=1.0 - config.pruning.pre_tuning_sparsity,
-        device=device,
-        half=config.hardware.precision != "fp32",
+        device=calibration.device,
+        half=calibration.half,
     )
 
 

@@ -122,15 +122,7 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
                 loaded.model, loaded.model_map, ranks={}, scaling=config.training.scaling_factor
             )
         return loaded.structure
-    roles: set[str] = set(config.model.adapter.mha_components)
-    apply_to_ffn = config.model.adapter.apply_to_ffn
-    if apply_to_ffn is None:
-        apply_to_ffn = loaded.model_map.spec.adapts_ffn
-    if switches.ffn_adapters and apply_to_ffn:
-        roles |= set(config.model.adapter.ffn_components)
-    if switches.adapt_all_linears:
-        roles = {p.role for s in loaded.model_map.sub_blocks for p in s.projections}
-    sites = loaded.model_map.sites(frozenset(roles))
+    sites = loaded.model_map.sites(_adapted_roles(config, loaded))
     ranks = dict.fromkeys(sites, config.training.initial_rank)
     trains_head = switches.train_head and config.training.train_head
     freeze_all_but(loaded.model, loaded.model_map.head if trains_head else ())
@@ -138,6 +130,18 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         loaded.model, loaded.model_map, ranks=ranks, scaling=config.training.scaling_factor
     )
     return loaded.structure.with_ranks(ranks)
+
+
+def _adapted_roles(config: ExperimentConfig, loaded: LoadedModel) -> frozenset[str]:
+    """Which projections get an adapter."""
+    switches, adapter = config.switches, config.model.adapter
+    if switches.adapt_all_linears:
+        return frozenset(p.role for s in loaded.model_map.sub_blocks for p in s.projections)
+    has_ffn = adapter.apply_to_ffn
+    if has_ffn is None:
+        has_ffn = loaded.model_map.spec.adapts_ffn
+    ffn = adapter.ffn_components if switches.ffn_adapters and has_ffn else ()
+    return frozenset((*adapter.mha_components, *ffn))
 
 
 def build_floors(config: ExperimentConfig) -> Floors:

@@ -1,24 +1,16 @@
 """LLM-Pruner, from configuration."""
 
-import torch
-
 from apt_core.baselines.local_cut import cut_layers
 from apt_core.baselines.taylor_pruner import TaylorPruner
 from apt_core.config import ExperimentConfig
 from apt_core.errors import UnsupportedModelError
 from apt_core.models.loading import LoadedModel
-from apt_core.pruner.cost import CostModel
 from apt_core.pruner.search import Floors
-from apt_core.trainer.calibration import Batches
+from apt_core.trainer.calibration import Calibration
 
 
 def build_taylor_pruner(
-    config: ExperimentConfig,
-    loaded: LoadedModel,
-    batches: Batches,
-    *,
-    cost: CostModel,
-    device: torch.device,
+    config: ExperimentConfig, loaded: LoadedModel, calibration: Calibration
 ) -> TaylorPruner:
     """Who cuts before the first step in arm `llm_pruner`."""
     pruning, model_map = config.pruning, loaded.model_map
@@ -34,14 +26,14 @@ def build_taylor_pruner(
         layers=cut_layers(
             len(stack.layers), pruning.protect_first_layers, pruning.protect_last_layers
         ),
-        batches=batches,
+        batches=calibration.batches,
         density=1.0 - pruning.target_sparsity,
-        cost=cost,
+        cost=calibration.cost,
         floors=Floors(
             min_heads=pruning.min_heads, min_neurons=pruning.min_neurons, round_to=pruning.round_to
         ),
-        device=device,
-        half=config.hardware.precision != "fp32",
+        device=calibration.device,
+        half=calibration.half,
         # Whoever trades time for memory in the backward pass does so here too.
         at_once=1 if config.hardware.gradient_checkpointing else None,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,12 +11,26 @@ from apt_core.distiller.self_distiller import TaskDistiller
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.policy import AdaptivePruner, PrunePlan
 from apt_core.pruner.search import BlockSalience
 from apt_core.pruner.surgery import prune_model
 from apt_core.salience.collector import SalienceCollector
 
 Batches = Callable[[], Iterable[Mapping[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What blocks are measured with, where that is not done while training."""
+
+    batches: Batches
+    """Gives the calibration batches, on the device of training."""
+    device: torch.device
+    half: bool = False
+    """Whether forward and backward run in bf16."""
+    cost: CostModel = PARAMS
+    """What the target counts."""
 
 
 class OneShotPruner:

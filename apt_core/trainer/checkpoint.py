@@ -42,8 +42,7 @@ class Checkpointer:
         keep: how many to keep.
         attached: a file that is part of the run's state, replaced as a whole whenever it changes:
             every checkpoint holds it as it was, and restoring puts it back.
-        constants: files that decisions rest on, written before the first step and never changed:
-            every checkpoint holds those that exist.
+        constants: files that decisions rest on and that never change; checkpoints hold them too.
     """
 
     def __init__(

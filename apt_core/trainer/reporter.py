@@ -246,7 +246,6 @@ class Reporter:
         points: tuple[InferencePoint, ...],
         metrics: dict[str, float],
     ) -> RunReport:
-        facts = self.facts
         main = "lm_eval" if "lm_eval" in metrics else self.evaluator.metric_name
         efficiency = Efficiency(
             num_layer_params=state.structure.num_params(),
@@ -257,14 +256,7 @@ class Reporter:
             inference=points,
         )
         report = RunReport(
-            run_id=facts.run_id,
-            name=facts.name,
-            arm=facts.arm,
-            ablation=facts.ablation,
-            model=facts.model,
-            dataset=facts.dataset,
-            seed=facts.seed,
-            target_sparsity=facts.target_sparsity,
+            **vars(self.facts),
             sparsity=state.sparsity,
             metric_name=main,
             metric=metrics[main],
@@ -276,10 +268,6 @@ class Reporter:
             history=tuple(state.history),
             surgeries=tuple(state.surgeries),
             structure=state.structure.to_json(),
-            environment=facts.environment,
-            command=facts.command,
-            teacher_run_id=facts.teacher_run_id,
-            teacher_time_s=facts.teacher_time_s,
             step_time_s=median_step_times(state),
             cost_unit=self.cost.unit,
             cost=self.cost.total(state.structure),

@@ -131,5 +131,4 @@ def test_film_reviews_are_trained_on_by_their_yaml_alone(real_data: Path, tmp_pa
     report = train_here(tmp_path, recipe, **{"training.batch_size": 16, "data.max_length": 64})
     assert_pruned(report)
     assert (report.name, report.dataset, report.metric_name) == ("films", "films", "accuracy")
-    print(report)
     assert report.metric > 0.55

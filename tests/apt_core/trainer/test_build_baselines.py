@@ -11,6 +11,7 @@ from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer.build import run_training
 from apt_core.trainer.build_baselines import build_mask_tuner
+from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.one_shot_controller import OneShotController
 from tests.reference.training_cases import (
     ID,
@@ -53,14 +54,12 @@ def test_settings_reach_the_mask_tuner(root) -> None:
         root, *ARM, "pruning.target_sparsity=0.3", "pruning.min_heads=1", "pruning.round_to=2"
     )
     loaded = parts.load_task_model(config)
-    tuner = build_mask_tuner(config, loaded, list, device=CPU)
+    tuner = build_mask_tuner(config, loaded, Calibration(list, CPU))
     assert tuner.density == pytest.approx(0.7)
     assert tuner.floors == Floors(min_heads=1, min_hidden=4, round_to=2)
     assert tuner.original.num_params() == loaded.structure.num_params()
     assert not tuner.half
-    half = build_mask_tuner(
-        tiny_experiment(root, *ARM, "hardware.precision=bf16"), loaded, list, device=CPU
-    )
+    half = build_mask_tuner(config, loaded, Calibration(list, CPU, half=True))
     assert half.half
     assert half.rescaler is not None
     assert half.rescaler.half
@@ -78,7 +77,7 @@ def test_settings_reach_the_mask_tuner(root) -> None:
 )
 def test_encoders_are_rescaled_unless_configured(tmp_path, family, kind, given, rescales) -> None:
     config = family_experiment(tmp_path, family, kind, *ARM, f"pruning.rescale={given}")
-    tuner = build_mask_tuner(config, parts.load_task_model(config), list, device=CPU)
+    tuner = build_mask_tuner(config, parts.load_task_model(config), Calibration(list, CPU))
     assert (tuner.rescaler is not None) == rescales
 
 
@@ -89,12 +88,12 @@ def test_the_arm_cuts_once_at_the_stop_of_pruning_and_measures_no_salience(root)
     plan = plan_training(config, 96)
     distiller = method.build_distiller(config, plan, loaded, structure)
     common = (config, plan, loaded, structure, distiller)
-    controller = method.build_controller(*common, batches=list, device=CPU)
+    controller = method.build_controller(*common, calibration=Calibration(list, CPU))
     assert isinstance(controller, OneShotController)
     assert controller.step == CUT
     assert method.build_salience(config, loaded, structure) is None
     # One-shot pruning before training is another method's.
-    assert method.build_one_shot(config, loaded, structure, list, device=CPU) is None
+    assert method.build_one_shot(config, loaded, structure, Calibration(list, CPU)) is None
 
 
 def test_adapters_are_where_lora_has_them(root) -> None:

@@ -11,9 +11,12 @@ from apt_core.models.trained_modules import TrainedModules
 from apt_core.trainer import build_l0
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
+from apt_core.trainer.calibration import Calibration
 from tests.tiny_run import DISTILL_STOP, EVENTS, tiny_experiment
 
 ARMS = ("prune_distill", "lora_prune_distill")
+
+CALIBRATION = Calibration(list, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,9 @@ class Built:
         common = (self.config, self.plan, self.loaded)
         self.distiller = method.build_distiller(*common, self.structure)
         self.loss = method.build_loss(*common, self.distiller)
-        self.controller = method.build_controller(*common, self.structure, self.distiller)
+        self.controller = method.build_controller(
+            *common, self.structure, self.distiller, calibration=CALIBRATION
+        )
         self.salience = method.build_salience(self.config, self.loaded, self.structure)
 
 
@@ -66,9 +71,7 @@ def test_one_shot_pruning_before_training_is_not_for_gates(root):
     settings = ["pruning.pre_tuning_sparsity=0.2"]
     for arm, expected in (("apt", True), ("prune_distill", False)):
         built = Built(root, f"arm={arm}", *settings)
-        made = method.build_one_shot(
-            built.config, built.loaded, built.structure, lambda: [], device=torch.device("cpu")
-        )
+        made = method.build_one_shot(built.config, built.loaded, built.structure, CALIBRATION)
         assert (made is not None) == expected
 
 

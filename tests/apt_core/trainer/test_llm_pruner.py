@@ -10,6 +10,7 @@ from apt_core.errors import UnsupportedModelError
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer.build import build_trainer, run_training
+from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.controller import FixedController
 from tests.reference.family_cases import run_family
 from tests.reference.training_cases import ID, CrashAfter, CrashError, assert_same, outcome
@@ -61,7 +62,14 @@ def test_every_projection_of_every_layer_is_adapted_and_nothing_is_decided(root)
     plan = plan_training(config, 48)
     assert plan.prune is NO_EVENTS
     distiller = method.build_distiller(config, plan, loaded, structure)
-    controller = method.build_controller(config, plan, loaded, structure, distiller)
+    controller = method.build_controller(
+        config,
+        plan,
+        loaded,
+        structure,
+        distiller,
+        calibration=Calibration(list, torch.device("cpu")),
+    )
     assert isinstance(controller, FixedController)
     assert method.build_salience(config, loaded, structure) is None
 
