@@ -275,6 +275,7 @@ class Reporter:
             environment=facts.environment,
             command=facts.command,
             warnings=tuple(warnings_of(state.sparsity, facts.target_sparsity, points)),
+            held_out_metric=state.chosen_metric,
             teacher_run_id=facts.teacher_run_id,
             teacher_time_s=facts.teacher_time_s,
             step_time_s=median_step_times(state),
