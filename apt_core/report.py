@@ -109,6 +109,8 @@ class RunReport:
     command: str = ""
     """The command that reruns exactly this run."""
     warnings: tuple[str, ...] = ()
+    held_out_metric: float | None = None
+    """The main metric of the reported weights on the held-out rows, where the best are kept."""
     teacher_run_id: str | None = None
     """The run whose model taught this one from its first step, where one did."""
     teacher_time_s: float = 0.0

@@ -111,17 +111,17 @@ def expand_grid(config: ExperimentConfig) -> list[Cell]:
     all_assignments = [cell for block in blocks for cell in _assignments(block)]
     cells = _distinct(_validated(base, all_assignments))
     cells.sort(key=lambda cell: _BASELINE_FIRST.get(cell.config.arm, len(_BASELINE_FIRST)))
-    set_paths = sorted({path for block in blocks for path in block.set})
+    set_paths = sorted({path for block in blocks for path in (*block.set, *block.search)})
     return [replace(cell, keys=_keys(cell.config, set_paths)) for cell in cells]
 
 
 def _assignments(block: GridBlock) -> Iterator[dict[str, Any]]:
     """Field path -> value for every combination of the block's lists."""
-    axes = {key: getattr(block, key) for key in GRID_PATHS}
-    axes = {key: values for key, values in axes.items() if values is not None}
+    axes = {path: getattr(block, key) for key, path in GRID_PATHS.items()}
+    axes = {path: values for path, values in axes.items() if values is not None} | block.search
+    searched = {"orchestration.searched": sorted(block.search)} if block.search else {}
     for values in itertools.product(*axes.values()):
-        chosen = zip(axes, values, strict=True)
-        yield {**block.set, **{GRID_PATHS[key]: value for key, value in chosen}}
+        yield {**block.set, **searched, **dict(zip(axes, values, strict=True))}
 
 
 def _validated(base: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Cell]:

@@ -151,6 +151,23 @@ def _gates_have_something_to_close(config: "ExperimentConfig") -> Iterator[Probl
         yield Problem("pruning.target_sparsity", wrong, todo, 0, ("arm",))
 
 
+def _searches_are_fair(config: "ExperimentConfig") -> Iterator[Problem]:
+    tries = [block.num_tries for block in config.orchestration.grid]
+    searched = [i for i, block in enumerate(config.orchestration.grid) if block.search]
+    if not searched:
+        return
+    for i, count in enumerate(tries):
+        if count != max(tries):
+            wrong = f"has {count} tries, and another block has {max(tries)}"
+            todo = "give every block equally many, so that no arm is favoured"
+            yield Problem(f"orchestration.grid[{i}].search", wrong, todo, count)
+    if not config.training.choose_best:
+        wrong = "is off, and a search needs a score on held-out rows"
+        todo = "set it to true, and data.holdout_rows above 0"
+        involved = tuple(f"orchestration.grid[{i}].search" for i in searched)
+        yield Problem("training.choose_best", wrong, todo, False, involved)
+
+
 def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Problem]:
     wanted = {
         "training.choose_best": config.training.choose_best,
@@ -186,6 +203,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _one_shot_stays_below_the_target,
     _external_teachers_know_the_whole_model,
     _gates_have_something_to_close,
+    _searches_are_fair,
     _what_is_chosen_is_not_reported,
 )
 

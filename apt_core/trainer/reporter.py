@@ -268,6 +268,7 @@ class Reporter:
             history=tuple(state.history),
             surgeries=tuple(state.surgeries),
             structure=state.structure.to_json(),
+            held_out_metric=state.chosen_metric,
             step_time_s=median_step_times(state),
             cost_unit=self.cost.unit,
             cost=self.cost.total(state.structure),

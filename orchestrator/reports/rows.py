@@ -76,6 +76,10 @@ class Row:
     """Median step time after the last surgery over that of the first steps."""
     inference: Mapping[int, InferenceStat] = field(default_factory=dict)
     """Batch size -> inference."""
+    searched: tuple[tuple[str, str], ...] = ()
+    """What a search has chosen for this row: (dotted key, value)."""
+    num_tries: int = 1
+    """How many values were tried for it, by their score on the held-out rows."""
     is_baseline: bool = False
     has_baseline: bool = False
     ratio_to_baseline: float | None = None

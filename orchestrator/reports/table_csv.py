@@ -39,6 +39,8 @@ def _line(row: Row, sizes: Sequence[int]) -> dict[str, object]:
         "ablation": key.ablation,
         "target_sparsity": key.target_sparsity,
         "variant": " ".join(f"{name}={text_of(value)}" for name, value in key.variant) or NA,
+        "searched": " ".join(f"{name}={value}" for name, value in row.searched) or NA,
+        "tries": row.num_tries,
         "state": row.state,
         "trials": row.num_trials,
         "runs": len(row.runs),

@@ -124,6 +124,14 @@ def points_cell(row: Row) -> Cell:
     return Cell(f"{difference:+.{2 if scale > 1 else 4}f}", difference)
 
 
+def search_cell(row: Row) -> Cell:
+    """What a search has chosen, and out of how many tries."""
+    if row.num_tries == 1:
+        return Cell("no search", None, is_missing=True)
+    chosen = " ".join(f"{name.split('.')[-1]}={value}" for name, value in row.searched)
+    return Cell(f"{chosen} (best of {row.num_tries})", chosen)
+
+
 def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:
     """The time to 97% of the baseline's metric; says how many runs got there unless all did."""
     reached = row.time_to_target
@@ -218,6 +226,9 @@ def detail_columns(table: TaskTable) -> tuple[Column, ...]:
             "step time, last / first", "after the last surgery over the first steps", _STEP_RATIO
         ),
     ]
+    if any(row.num_tries > 1 for row in table.rows):
+        how = "chosen by the score on held-out rows; the time of the other tries is not counted"
+        columns.insert(1, Column("search", how, search_cell, is_number=False))
     for size in table.batch_sizes:
         columns += _inference_columns(size)
     return tuple(columns)
