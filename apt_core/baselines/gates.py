@@ -20,6 +20,11 @@ from apt_core.pruner.masks import BlockMasks, apply_masks
 MIN_GATE = 0.01
 """What a closed gate is set to where its block stays: all but silent, yet it can learn."""
 
+FIRST_MULTIPLIERS = (0.0, 20.0)
+"""l1 and l2. CoFi starts both at 0: until they have grown nothing pulls, and then they are far too
+large for a while. In a short phase that overshoots the target by far; with l2 above 0 the pull
+is in proportion to the gap from the first step on."""
+
 
 class Gates(nn.Module):
     """One gate per head, neuron, sub-block and hidden dimension, and the two multipliers.
@@ -38,7 +43,7 @@ class Gates(nn.Module):
         self.model_map = model_map
         self.structure = structure
         self.log_alpha = nn.Parameter(torch.full((num_gates(structure),), log_alpha))
-        self.multipliers = nn.Parameter(torch.zeros(2))
+        self.multipliers = nn.Parameter(torch.tensor(FIRST_MULTIPLIERS))
 
     def forward(self, uniform: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Open and close.

@@ -1,13 +1,13 @@
 """Use up a budget that a ranking's longest prefix leaves a rest of [paper Eq. 14]."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from apt_core.models.structure import Structure
+from apt_core.models.structure import Structure, SubBlock
 from apt_core.models.surgery_record import KeptBlocks
 from apt_core.pruner.search import BlockSalience, count_params
-
-HIDDEN = -1
 
 
 def fill_budget(
@@ -17,8 +17,9 @@ def fill_budget(
 
     Goes down the blocks that are not kept by falling score (ties: model order, hidden dimensions
     last, then index) and keeps each with which C, see `search_blocks`, is still within the budget.
-    One more unit of sub-block s adds ``p_s * d' + u_s``, one more hidden dimension
-    ``sum_s n_s' p_s + sum_alive a_s``. Sub-blocks without units stay gone.
+    One more unit of sub-block s adds ``p_s * d' + u_s``, the first one ``a_s * d' + f_s`` besides;
+    one more hidden dimension adds ``sum_s n_s' p_s + sum_alive a_s``. Sub-blocks without units come
+    last: they return only where nothing else fits.
 
     Args:
         structure: What the model has now.
@@ -30,31 +31,19 @@ def fill_budget(
         The kept blocks and those that were added.
     """
     sub_blocks = structure.sub_blocks
-    alive = [i for i, s in enumerate(sub_blocks) if kept.units[s.name].numel() > 0]
-    chosen = {i: _flags(kept.units[sub_blocks[i].name], sub_blocks[i].num_units) for i in alive}
-    chosen[HIDDEN] = _flags(kept.hidden, structure.hidden_size)
+    chosen = [_flags(kept.units[s.name], s.num_units) for s in sub_blocks]
+    chosen.append(_flags(kept.hidden, structure.hidden_size))
+    values = [*(scores.units[s.name] for s in sub_blocks), scores.hidden]
+    counts = [int(flags.sum()) for flags in chosen]
     room = budget - count_params(structure, kept)
-    hidden_size = kept.hidden.numel()
-    per_dim = sum(
-        kept.units[s.name].numel() * s.per_unit_per_dim + s.per_dim_if_alive
-        for s in (sub_blocks[i] for i in alive)
-    )
-    values = {i: scores.units[sub_blocks[i].name] for i in alive} | {HIDDEN: scores.hidden}
     for owner, index in _ranking(values, chosen):
-        if owner == HIDDEN:
-            cost, wider, deeper = per_dim, 0, 1
-        else:
-            unit = sub_blocks[owner]
-            cost, wider, deeper = (
-                unit.per_unit_per_dim * hidden_size + unit.per_unit,
-                unit.per_unit_per_dim,
-                0,
-            )
+        cost = _cost_of_one_more(sub_blocks, counts, owner)
         if cost <= room:
             chosen[owner][index] = True
-            room, per_dim, hidden_size = room - cost, per_dim + wider, hidden_size + deeper
-    units = {sub_blocks[i].name: chosen[i].nonzero().flatten() for i in alive}
-    return KeptBlocks({**kept.units, **units}, chosen[HIDDEN].nonzero().flatten())
+            counts[owner] += 1
+            room -= cost
+    units = {s.name: chosen[i].nonzero().flatten() for i, s in enumerate(sub_blocks)}
+    return KeptBlocks(units, chosen[-1].nonzero().flatten())
 
 
 def _flags(indices: Tensor, size: int) -> Tensor:
@@ -63,12 +52,26 @@ def _flags(indices: Tensor, size: int) -> Tensor:
     return flags
 
 
-def _ranking(values: dict[int, Tensor], chosen: dict[int, Tensor]) -> list[tuple[int, int]]:
-    """(owner, index) of every block that is not chosen, best first."""
+def _ranking(values: Sequence[Tensor], chosen: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """(owner, index) of every block that is not chosen, best first, those of the dead last."""
     left = [
-        (-value, order, owner, index)
-        for order, (owner, of_owner) in enumerate(values.items())
-        for index, value in enumerate(of_owner.tolist())
-        if not bool(chosen[owner][index])
+        (not bool(flags.any()), -value, owner, index)
+        for owner, (of_owner, flags) in enumerate(zip(values, chosen, strict=True))
+        for index, (value, is_in) in enumerate(zip(of_owner.tolist(), flags.tolist(), strict=True))
+        if not is_in
     ]
     return [(owner, index) for _, _, owner, index in sorted(left)]
+
+
+def _cost_of_one_more(sub_blocks: Sequence[SubBlock], counts: Sequence[int], owner: int) -> int:
+    """Parameters that one more unit of a sub-block adds; of the last owner, a hidden dimension."""
+    hidden_size = counts[-1]
+    if owner == len(sub_blocks):
+        return sum(
+            n * s.per_unit_per_dim + s.per_dim_if_alive
+            for s, n in zip(sub_blocks, counts[:-1], strict=True)
+            if n > 0
+        )
+    s = sub_blocks[owner]
+    first = 0 if counts[owner] else s.per_dim_if_alive * hidden_size + s.fixed_if_alive
+    return s.per_unit_per_dim * hidden_size + s.per_unit + first

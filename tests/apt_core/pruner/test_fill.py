@@ -47,6 +47,19 @@ def test_costs_follow_what_has_been_added() -> None:
     assert count_params(STRUCTURE, after) == 109 + 76 + 18 + 44
 
 
+def test_a_dead_sub_block_returns_only_where_nothing_else_fits() -> None:
+    before = kept([0, 1], list(range(6)), [], 4)
+    # A hidden dimension is 2 * 16 + 3 + 6 * 2 + 3 = 50; the first neuron of the dead sub-block
+    # is 2 * 4 + 1 + 3 * 4 = 21, its next ones 9.
+    params = count_params(STRUCTURE, before)
+    after = fill_budget(STRUCTURE, before, SCORES, params + 35)
+    assert after.units["g"].tolist() == [0, 1]
+    assert count_params(STRUCTURE, after) == params + 30
+    roomy = fill_budget(STRUCTURE, before, SCORES, params + 50 + 20)
+    assert roomy.units["g"].tolist() == []
+    assert len(roomy.hidden) == 5
+
+
 def test_nothing_more_fits_afterwards_and_the_budget_holds() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
