@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Arm = Literal["ft", "lora", "apt", "random", "magnitude"]
+Arm = Literal[
+    "ft",
+    "lora",
+    "lora_prune",
+    "prune_distill",
+    "lora_prune_distill",
+    "llm_pruner",
+    "apt",
+    "random",
+    "magnitude",
+]
 Ablation = Literal[
     "full",
     "w/o_Ap",
@@ -23,7 +33,7 @@ Ablation = Literal[
     "paper:w/o_AT",
     "paper:w/o_Ds",
 ]
-PruningMethod = Literal["gradual", "one_shot"]
+PruningMethod = Literal["gradual", "one_shot", "l0_gates", "before_training"]
 BlockScore = Literal["salience", "random", "magnitude"]
 Teacher = Literal["self", "ft", "lora"]
 
@@ -46,7 +56,8 @@ class ArmSwitches:
     """D_S: the student learns from its own past."""
     pruning_method: PruningMethod = "gradual"
     """How blocks are removed, where any are: at events whose masks decay (APT), or all at
-    `pruning.stop` by what calibration batches say."""
+    `pruning.stop` or before the first step by what calibration batches say, or by what L0 gates
+    have learned until then."""
     block_score: BlockScore = "salience"
     """What blocks are ranked by: their salience; or, as controls that every salience must beat,
     random numbers or the size of their weights."""
@@ -61,6 +72,10 @@ class ArmSwitches:
     of another arm (`distillation.teacher_path`)."""
     train_head: bool = True
     """The task head learns (if `training.train_head`)."""
+    adapt_all_linears: bool = False
+    """Every projection of every layer gets an adapter, whatever `model.adapter` says."""
+    decoder_only: bool = False
+    """Only for models that write and have no encoder."""
 
     @property
     def has_events(self) -> bool:
@@ -72,6 +87,11 @@ class ArmSwitches:
         """Whether salience is averaged while the model trains."""
         return (self.prune or self.grow_ranks) and self.pruning_method == "gradual"
 
+    @property
+    def may_refresh_teacher(self) -> bool:
+        """Whether a better student may replace the teacher: where windows of decay open."""
+        return self.distill and self.pruning_method == "gradual" and self.teacher == "self"
+
 
 _FT = ArmSwitches(
     train_all_weights=True,
@@ -82,6 +102,15 @@ _FT = ArmSwitches(
     distill=False,
 )
 _LORA = replace(_FT, train_all_weights=False, adapters=True)
+_LORA_PRUNE = replace(_LORA, prune=True, pruning_method="one_shot")
+_COFI = replace(_FT, prune=True, distill=True, pruning_method="l0_gates")
+_LLM_PRUNER = replace(
+    _LORA,
+    prune=True,
+    pruning_method="before_training",
+    adapt_all_linears=True,
+    decoder_only=True,
+)
 _APT = replace(_LORA, ffn_adapters=True, prune=True, grow_ranks=True, distill=True)
 
 _TURNED_OFF: Mapping[Ablation, Mapping[str, Any]] = {
@@ -129,6 +158,10 @@ _EQUAL: Mapping[Ablation, Ablation] = {"paper:w/o_Ap": "w/o_Ap+Ds", "paper:w/o_A
 _SWITCHES: dict[tuple[Arm, Ablation], ArmSwitches] = {
     ("ft", "full"): _FT,
     ("lora", "full"): _LORA,
+    ("lora_prune", "full"): _LORA_PRUNE,
+    ("prune_distill", "full"): _COFI,
+    ("lora_prune_distill", "full"): replace(_COFI, train_all_weights=False, adapters=True),
+    ("llm_pruner", "full"): _LLM_PRUNER,
     **{("apt", name): replace(_APT, **changes) for name, changes in _TURNED_OFF.items()},
     ("random", "full"): replace(_APT, block_score="random"),
     ("magnitude", "full"): replace(_APT, block_score="magnitude"),

@@ -34,8 +34,12 @@ class ExperimentConfig(Section):
     """A name for the report: `paper`, or `official` for what the authors' code ran. `official` only
     with all settings of the recipe `official`; what they do, they do one by one in both modes."""
     arm: Arm = "apt"
-    """Method: full fine-tuning, LoRA, or APT; and as controls APT that ranks blocks by random
-    numbers (`random`) or by the mean size of their weights (`magnitude`)."""
+    """Method: full fine-tuning (`ft`), LoRA (`lora`), LoRA that is cut once at `pruning.stop` by
+    mask tuning and retrained (`lora_prune`), CoFi's L0 gates and distillation with full weights
+    (`prune_distill`) or with adapters (`lora_prune_distill`), LLM-Pruner (`llm_pruner`: decoders
+    such as LLaMA are cut once before training by first-order Taylor importance, then all linears
+    get LoRA), or APT (`apt`); and as controls APT that ranks blocks by random numbers (`random`) or
+    by the mean size of their weights (`magnitude`)."""
     ablation: Ablation = "full"
     """Part of APT to leave out: pruning (`w/o_Ap`), rank growth (`w/o_AT`), distillation
     (`w/o_Ds`), several of them (`w/o_Ap+Ds`), or a smaller one; `full`: none. See

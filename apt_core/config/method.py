@@ -26,8 +26,16 @@ class PruningConfig(Section):
     """What is removed, and when."""
 
     target_sparsity: FractionBelowOne = 0.6
-    """Fraction of encoder/decoder-layer parameters to remove (embeddings, heads, adapters not
-    counted); 1 - density."""
+    """Fraction of the encoder/decoder layers' cost to remove, by default of their parameters
+    (embeddings, heads, adapters not counted); 1 - density."""
+    constraint: Literal["params", "macs", "latency_ms"] = "params"
+    """What cost is: parameters; multiply-accumulates at a reference length; or milliseconds,
+    measured once before training, sub-block by sub-block, on the device that trains."""
+    constraint_length: PositiveCount | None = None
+    """Tokens per row for `macs` and `latency_ms`; null: `data.max_length`. A decoder beside an
+    encoder writes `data.max_target_length`."""
+    latency_batch_size: PositiveCount = 32
+    """Rows per batch for `latency_ms`."""
     scheduler: Literal["cubic"] = "cubic"
     """Shape of the density curve between `start` and `stop`."""
     use_kurtosis: bool | None = None
@@ -43,7 +51,9 @@ class PruningConfig(Section):
     start: Duration = Duration(200, "steps")
     """When salience collection and the density curve begin; plain tuning before."""
     warmup: Duration = Duration(0, "steps")
-    """Time after `start` in which ranks may grow but nothing is pruned."""
+    """Time after `start` in which ranks may grow but nothing is pruned. With L0 gates: in which the
+    sparsity that is asked for rises from 0 to `target_sparsity`; 60% of the time from `start` to
+    `stop` is a good choice, as in less the gates overshoot."""
     stop: Duration = Duration(3, "epochs")
     """When the target sparsity is reached. The paper: 3 epochs for large GLUE tasks, 24 for small
     ones."""
@@ -65,9 +75,23 @@ class PruningConfig(Section):
     """Sparsity reached in one shot before the first step, from calibration batches; 0: none. The
     paper prunes LLaMA this way: set it to `target_sparsity`."""
     calibration_batches: PositiveCount = 128
-    """Training batches that one-shot pruning looks at."""
+    """Training batches that one-shot pruning looks at. The paper: 64 of 32 for mask tuning."""
     calibration_batch_size: PositiveCount = 2
     """Examples in each of them."""
+    rescale: bool | None = None
+    """Whether mask tuning gives the heads and neurons that stay factors by least squares, from at
+    most 8 of the calibration batches; null: in encoders only, as the paper."""
+    gate_learning_rate: Positive | None = None
+    """Learning rate of L0 gates at its peak; null: 0.01, or more where the time from `start` to
+    `stop` is short, so that gates can still open and close in it."""
+    gate_drop_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """How far L0 gates are closed at first; near 0: all open."""
+    protect_first_layers: Count | None = None
+    """First layers that arm `llm_pruner` leaves whole; null: an eighth of all (4 of 32),
+    rounded."""
+    protect_last_layers: Count | None = None
+    """Last layers that arm `llm_pruner` leaves whole; null: a sixteenth of all (2 of 32),
+    rounded."""
 
     @property
     def event_count(self) -> int | None:
@@ -125,7 +149,9 @@ class DistillationConfig(Section):
     projection_rank: PositiveCount = 8
     """Rank of the trained part of the projection from student to teacher hidden states."""
     mask_padding: bool = False
-    """Whether the hidden-state loss leaves padding out. The authors count it."""
+    """Whether the hidden-state loss leaves padding out: a mean over the real tokens of every row,
+    then over rows. The authors count padding; the loss then depends on micro-batches and workers,
+    because each pads to its own longest row."""
     refresh_teacher: bool = False
     """Whether the present student becomes the teacher when a decay window opens, if it scores
     better on the held-out rows (`data.holdout_rows`) than the teacher did; otherwise the first

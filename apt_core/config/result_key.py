@@ -25,6 +25,17 @@ _LAYER_LOSS = {
     "projection_rank",
     "mask_padding",
 }
+_CONSTRAINT = {"constraint", "constraint_length", "latency_batch_size"}
+_PROTECTED = {"protect_first_layers", "protect_last_layers"}
+_BEFORE_TRAINING = {
+    "target_sparsity",
+    "min_heads",
+    "min_neurons",
+    "round_to",
+    "calibration_batches",
+    "calibration_batch_size",
+    *_PROTECTED,
+}
 _PRUNES_ONLY = {
     "target_sparsity",
     "use_kurtosis",
@@ -41,6 +52,34 @@ _PRUNES_ONLY = {
     "calibration_batches",
     "calibration_batch_size",
 }
+_ONE_SHOT = {
+    "target_sparsity",
+    "stop",
+    "min_heads",
+    "min_neurons",
+    "round_to",
+    "calibration_batches",
+    "calibration_batch_size",
+    "rescale",
+}
+_GATES_ONLY = {"gate_learning_rate", "gate_drop_rate"}
+_WITH_GATES = {
+    "target_sparsity",
+    "start",
+    "warmup",
+    "stop",
+    "min_heads",
+    "min_neurons",
+    "min_hidden",
+    "round_to",
+    *_GATES_ONLY,
+}
+_KEYS_OF_METHOD = {
+    "one_shot": _ONE_SHOT,
+    "l0_gates": _WITH_GATES,
+    "before_training": _BEFORE_TRAINING,
+}
+"""What counts of section `pruning`, where a method other than APT's removes blocks."""
 
 
 def result_key(config: "ExperimentConfig") -> dict[str, Any]:
@@ -78,7 +117,7 @@ def _model(config: "ExperimentConfig") -> dict[str, Any]:
     model, switches = config.model, config.switches
     key = _dump(model, {"model_type", "architectures", "adapter"})
     key["path"] = model.path
-    if switches.adapters:
+    if switches.adapters and not switches.adapt_all_linears:
         ffn = switches.ffn_adapters and model.adapter.apply_to_ffn is not False
         key["adapter"] = {
             "mha_components": sorted(model.adapter.mha_components),
@@ -116,7 +155,8 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
         dropped.add("lr_after_event")
     if not switches.measures_salience:
         dropped.add("momentum_salience")
-    if not (switches.has_events or switches.distill):
+    cuts_while_training = switches.has_events and switches.pruning_method != "before_training"
+    if not (cuts_while_training or switches.distill):
         dropped.add("optimizer_on_surgery")
     dropped.add("train_head" if switches.train_all_weights else "freeze_embeddings")
     if not switches.train_head:
@@ -130,7 +170,27 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
+    return _blocks_removed(config) | _constraint(config)
+
+
+def _constraint(config: "ExperimentConfig") -> dict[str, Any]:
+    """What the target counts, where that is not parameters."""
+    pruning = config.pruning
+    if not config.switches.prune or pruning.constraint == "params":
+        return {}
+    key: dict[str, Any] = {
+        "constraint": pruning.constraint,
+        "constraint_length": pruning.constraint_length or config.data.max_length,
+    }
+    if pruning.constraint == "latency_ms":
+        key["latency_batch_size"] = pruning.latency_batch_size
+    return key
+
+
+def _blocks_removed(config: "ExperimentConfig") -> dict[str, Any]:
     pruning, switches = config.pruning, config.switches
+    if switches.pruning_method in _KEYS_OF_METHOD:
+        return pruning.model_dump(mode="json", include=_KEYS_OF_METHOD[switches.pruning_method])
     if not switches.prune:
         # The teacher is taken where the first window would open.
         dropped = _PRUNES_ONLY - ({"window"} if switches.distill else set())
@@ -140,6 +200,7 @@ def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
             dropped |= {"calibration_batches", "calibration_batch_size"}
         if not switches.outlier_term or switches.block_score != "salience":
             dropped |= _KURTOSIS
+    dropped |= {"rescale"} | _GATES_ONLY | _CONSTRAINT | _PROTECTED
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
 
 
@@ -153,7 +214,7 @@ def _tuning(config: "ExperimentConfig") -> dict[str, Any]:
 def _distillation(config: "ExperimentConfig") -> dict[str, Any]:
     # Who teaches is a run: its own identity counts, not where it lies.
     dropped = {"teacher_path"}
-    if not config.distillation.refresh_teacher or config.switches.teacher != "self":
+    if not (config.distillation.refresh_teacher and config.switches.may_refresh_teacher):
         dropped.add("refresh_teacher")
     if config.switches.teacher != "self":
         dropped.add("start_event")

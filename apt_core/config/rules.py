@@ -144,6 +144,13 @@ def _external_teachers_know_the_whole_model(config: "ExperimentConfig") -> Itera
         yield Problem(path, wrong, "set it to 0, or ablation to full", one_shot, ("ablation",))
 
 
+def _gates_have_something_to_close(config: "ExperimentConfig") -> Iterator[Problem]:
+    if _switches(config).pruning_method == "l0_gates" and config.pruning.target_sparsity == 0:
+        todo = "set it above 0, or arm to one that does not prune (ft, lora)"
+        wrong = f"leaves the L0 gates of arm {config.arm} nothing to close"
+        yield Problem("pruning.target_sparsity", wrong, todo, 0, ("arm",))
+
+
 def _searches_are_fair(config: "ExperimentConfig") -> Iterator[Problem]:
     tries = [block.num_tries for block in config.orchestration.grid]
     searched = [i for i, block in enumerate(config.orchestration.grid) if block.search]
@@ -165,9 +172,7 @@ def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Prob
     wanted = {
         "training.choose_best": config.training.choose_best,
         "distillation.refresh_teacher": (
-            config.distillation.refresh_teacher
-            and _switches(config).distill
-            and _switches(config).teacher == "self"
+            config.distillation.refresh_teacher and _switches(config).may_refresh_teacher
         ),
     }
     data = config.data
@@ -197,6 +202,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _ranks_may_start,
     _one_shot_stays_below_the_target,
     _external_teachers_know_the_whole_model,
+    _gates_have_something_to_close,
     _searches_are_fair,
     _what_is_chosen_is_not_reported,
 )

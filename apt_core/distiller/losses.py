@@ -31,14 +31,19 @@ def layer_loss(
 ) -> Float[Tensor, ""]:
     """One term of L_layer [paper Eq. 7]: ``MSE(Tr(H_s^phi(i)), H_t^i)``.
 
-    The mean runs over batch, tokens and hidden size. Range [0, inf), squared activation units;
+    Without a mask the mean runs over batch, tokens and hidden size. With one it runs over the
+    hidden size, then over the tokens of a row that count, then over the rows:
+    ``mean_b (sum_t m_bt mean_h d_bth^2 / sum_t m_bt)``. Range [0, inf), squared activation units;
     computed in fp32.
+
+    With a mask, the mean of equally large parts of a batch is the loss of the batch. Without one
+    it is not, because a part is padded to its own longest row.
 
     Args:
         student: The student's hidden states, already brought to the teacher's hidden size by Tr.
         teacher: The teacher's hidden states.
-        token_mask: Non-zero where a token counts. Without a mask padding counts too, as in the
-            paper's experiments.
+        token_mask: Non-zero where a token counts; rows where none does are left out. Without a
+            mask padding counts too, as in the paper's experiments.
 
     Returns:
         The loss; 0 when the mask excludes every token.
@@ -47,7 +52,9 @@ def layer_loss(
     if token_mask is None:
         return squared.mean()
     counts = (token_mask != 0).to(squared.dtype)
-    return (squared.mean(dim=-1) * counts).sum() / counts.sum().clamp(min=1.0)
+    num_tokens = counts.sum(dim=-1)
+    rows = (squared.mean(dim=-1) * counts).sum(dim=-1) / num_tokens.clamp(min=1.0)
+    return rows.sum() / (num_tokens > 0).sum().clamp(min=1)
 
 
 def score_loss(

@@ -1,7 +1,7 @@
 """SelfDistiller: the model's own earlier self teaches it while it is pruned (paper section 4.4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -38,6 +38,8 @@ class Loss:
     distill: Tensor
     mu: float
     """Share of the distillation loss in the total."""
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further numbers to be logged, by name."""
 
 
 class TaskDistiller:
@@ -98,8 +100,10 @@ class SelfDistiller:
     The teacher is a second tree over the *same* frozen weights: only adapters and head are copied.
     When the student is sliced it gets new weights, and the teacher keeps the dense ones until it is
     dropped. L = mu * L_distill + (1 - mu) * L_task, with
-    L_distill = w_p * KL(p_t || p_s) * tau^2 + w_l * sum over sampled layers of
-    MSE(Tr(H_s^phi(i)), H_t^i).
+    L_distill = w_p * KL(p_t || p_s) * tau^2 + w_l * sum_i MSE(Tr(H_s^phi(i)), H_t^i), i sampled.
+
+    With `mask_padding` the mean over a step's micro-batches and workers is the loss of its batch,
+    unless a layer has to be chosen by its loss. Without it the split matters: padding counts.
 
     Args:
         model_map: where the layers are.
@@ -131,20 +135,17 @@ class SelfDistiller:
         outputs = call_model(modules.student, head, batch, hidden_states=True)
         student = read_outputs(head, outputs, batch)
         with torch.no_grad():
-            teacher = read_outputs(
-                head,
-                call_model(modules.teacher, head, batch, targets=False, hidden_states=True),
-                batch,
-            )
+            theirs = call_model(modules.teacher, head, batch, targets=False, hidden_states=True)
+            teacher = read_outputs(head, theirs, batch)
         s = self.settings
+        share = weight_of(batch)
+        task, prediction = outputs.loss * share, self._prediction_loss(student, teacher) * share
+        # No share: a mean over rows, of which every micro-batch has equally many.
         layers = self._layer_losses(modules, student, teacher, batch, step)
-        prediction = self._prediction_loss(student, teacher)
         distill = s.prediction_weight * prediction + s.layer_weight * layers
         mu = distill_weight(
             step, start=s.first_step, stop=s.last_step, first=s.weight_start, last=s.weight_end
         )
-        share = weight_of(batch)
-        task, distill = outputs.loss * share, distill * share
         return Loss(mix(task, distill, mu), task.detach(), distill.detach(), mu)
 
     def _prediction_loss(self, student: Reading, teacher: Reading) -> Tensor:
@@ -287,7 +288,7 @@ class SelfDistiller:
 
 
 def weight_of(batch: Batch) -> Tensor | float:
-    """Share of a micro-batch in the mean loss of its step; 1 where all weigh the same."""
+    """Weight of a micro-batch's mean over predictions in its step; 1 where all weigh the same."""
     return batch.get("loss_weight", 1.0)
 
 

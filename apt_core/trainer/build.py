@@ -16,8 +16,11 @@ from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
+from apt_core.trainer.build_cost import LATENCY_TABLE, build_cost
+from apt_core.trainer.build_l0 import gate_rates
 from apt_core.trainer.build_reporter import build_reporter, run_facts
 from apt_core.trainer.build_teacher import first_modules, teacher_loader
+from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.callbacks import Callback, Callbacks
 from apt_core.trainer.checkpoint import Checkpointer
 from apt_core.trainer.loop import APTrainer, Cadence
@@ -86,38 +89,41 @@ def build_trainer(
     loaded, structure = _build_model(config)
     loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
+    cost = build_cost(config, loaded, device=device, run_dir=run_dir, run_id=run_id)
     teacher = teacher_loader(config, loaded, tokenizer)
     distiller = method.build_distiller(config, plan, loaded, structure, teacher)
     state = TrainerState(plan.total_steps, structure, loaded.structure)
-    calibration = partial(parts.calibration_batches_on, loader, device, config)
+    batches = partial(parts.calibration_batches_on, loader, device, config)
+    calibration = Calibration(batches, device, config.hardware.precision != "fp32", cost)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
-    reporter = build_reporter(
-        config, loaded, tokenizer, loader, device=device, run_dir=run_dir, facts=facts, best=best
-    )
+    measured = partial(build_reporter, device=device, run_dir=run_dir, best=best, cost=cost)
     checkpointer = Checkpointer(
         run_dir / "checkpoints",
         run_id=run_id,
         reshape=method.reshaper(config, loaded, structure, distiller),
         keep=config.training.keep_checkpoints,
         attached=None if best is None else best.path,
+        constants=(run_dir / LATENCY_TABLE,),
     )
     return APTrainer(
         modules=first_modules(distiller, loaded, state),
         state=state,
         batches=partial(parts.batches_on, loader, device),
-        make_engine=parts.engine_factory(config, loaded, device),
+        make_engine=parts.engine_factory(config, loaded, device, gate_rates(config, plan)),
         salience=method.build_salience(config, loaded, structure),
-        controller=method.build_controller(config, plan, loaded, structure, distiller),
-        distiller=distiller,
-        evaluator=reporter,
+        controller=method.build_controller(
+            config, plan, loaded, structure, distiller, calibration=calibration
+        ),
+        distiller=method.build_loss(config, plan, loaded, distiller),
+        evaluator=measured(config, loaded, tokenizer, loader, facts=facts),
         checkpointer=checkpointer,
         callbacks=_observers(run_dir, callbacks),
         learning_rate=_learning_rate(config, plan),
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
-        one_shot=method.build_one_shot(config, loaded, structure, calibration, device=device),
+        one_shot=method.build_one_shot(config, loaded, structure, calibration),
         should_stop=should_stop,
     )
 

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from apt_core.adapters.linear import APTLinear
 from apt_core.config import ExperimentConfig
 from apt_core.config.arms import BlockScore
@@ -18,15 +16,21 @@ from apt_core.models.loading import LoadedModel
 from apt_core.models.reshape import reshape_model
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.cost import CostModel
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
-from apt_core.pruner.search import Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
 from apt_core.salience.controls import MagnitudeCollector, RandomCollector
+from apt_core.trainer import build_l0
+from apt_core.trainer.build_baselines import build_mask_tuner
+from apt_core.trainer.build_parts import build_floors
+from apt_core.trainer.build_taylor import build_taylor_pruner
 from apt_core.trainer.build_teacher import LoadTeacher
-from apt_core.trainer.calibration import Batches, OneShotPruner
+from apt_core.trainer.calibration import Calibration, OneShotPruner
 from apt_core.trainer.checkpoint import Reshape
+from apt_core.trainer.collaborators import Distiller
 from apt_core.trainer.controller import APTController, Controller, FixedController
+from apt_core.trainer.one_shot_controller import OneShot, OneShotController
 from apt_core.trainer.selection import BestWeights
 from apt_core.tuner.policy import AdaptiveTuner
 
@@ -63,6 +67,18 @@ def build_distiller(
         heard = _start_event(config, plan)
         return LateDistiller(loaded.model_map, structure, settings, first_heard=heard)
     return SelfDistiller(loaded.model_map, structure, settings)
+
+
+def build_loss(
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    loaded: LoadedModel,
+    distiller: SelfDistiller | TaskDistiller,
+) -> Distiller:
+    """What gives the loss: the distiller, and around it what else the arm asks of the student."""
+    if build_l0.has_gates(config) and isinstance(distiller, SelfDistiller):
+        return build_l0.build_gate_distiller(config, plan, loaded, distiller)
+    return distiller
 
 
 def build_salience(
@@ -114,15 +130,23 @@ def build_controller(
     loaded: LoadedModel,
     structure: Structure,
     distiller: SelfDistiller | TaskDistiller,
+    *,
+    calibration: Calibration,
 ) -> Controller:
     """Who decides, with the parts that the arm switches on."""
-    if not config.switches.has_events:
+    if not plan.prune.event_steps:
         return FixedController()
+    if config.switches.pruning_method == "one_shot":
+        tuner = build_mask_tuner(config, loaded, calibration)
+        return OneShotController(tuner, plan.prune.stop)
+    if build_l0.has_gates(config) and isinstance(distiller, SelfDistiller):
+        return build_l0.build_gate_controller(config, plan, loaded, distiller)
     scheduler = plan.prune.scheduler()
+    pruner = _build_pruner(config, scheduler, loaded, calibration.cost)
     return APTController(
         loaded.model_map,
         scheduler,
-        pruner=_build_pruner(config, scheduler, loaded) if config.switches.prune else None,
+        pruner=pruner if config.switches.prune else None,
         tuner=_build_tuner(config, plan, structure) if config.switches.grow_ranks else None,
         distiller=distiller if isinstance(distiller, SelfDistiller) else None,
         teacher_step=_teacher_step(config, plan),
@@ -138,12 +162,13 @@ def build_one_shot(
     config: ExperimentConfig,
     loaded: LoadedModel,
     structure: Structure,
-    batches: Batches,
-    *,
-    device: torch.device,
-) -> OneShotPruner | None:
+    calibration: Calibration,
+) -> OneShot | None:
     """Pruning before the first step, if it is asked for."""
-    if not config.switches.prune or config.pruning.pre_tuning_sparsity == 0:
+    if config.switches.pruning_method == "before_training":
+        return build_taylor_pruner(config, loaded, calibration)
+    measures = config.switches.prune and config.switches.measures_salience
+    if not measures or config.pruning.pre_tuning_sparsity == 0:
         return None
     settings = CollectorSettings(
         kurtosis_weight=_kurtosis_weight(config, loaded),
@@ -152,12 +177,12 @@ def build_one_shot(
     )
     collector = _collector(config, loaded, structure, settings)
     return OneShotPruner(
-        _build_pruner(config, NO_EVENTS.scheduler(), loaded),
+        _build_pruner(config, NO_EVENTS.scheduler(), loaded, calibration.cost),
         collector,
-        batches=batches,
+        batches=calibration.batches,
         density=1.0 - config.pruning.pre_tuning_sparsity,
-        device=device,
-        half=config.hardware.precision != "fp32",
+        device=calibration.device,
+        half=calibration.half,
     )
 
 
@@ -171,20 +196,14 @@ def build_best_weights(
 
 
 def _build_pruner(
-    config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel
+    config: ExperimentConfig, scheduler: SparsityScheduler, loaded: LoadedModel, cost: CostModel
 ) -> AdaptivePruner:
-    pruning = config.pruning
     return AdaptivePruner(
         scheduler,
         loaded.structure,
         loaded.model_map,
-        floors=Floors(
-            min_heads=pruning.min_heads,
-            min_neurons=pruning.min_neurons,
-            min_hidden=pruning.min_hidden,
-            round_to=pruning.round_to,
-        ),
-        mask_step=pruning.mask_step,
+        floors=build_floors(config),
+        mask_step=config.pruning.mask_step,
     )
 
 
@@ -232,7 +251,7 @@ def reshaper(
     """How a checkpoint's structures come back: teacher's shape, snapshot, student's shape."""
 
     def reshape(modules: TrainedModules, student: Structure, teacher: Structure | None) -> None:
-        if config.switches.train_all_weights:
+        if not config.switches.has_events:
             return
         present = fresh
         modules.teacher = modules.projection = None  # the checkpoint may be of a time without
@@ -245,5 +264,6 @@ def reshaper(
         if modules.projection is not None:
             assert isinstance(modules.projection, APTLinear)
             modules.projection.narrow_input(student.hidden_size)
+        build_l0.restore_gates(config, loaded, modules, student, teacher)
 
     return reshape

@@ -21,6 +21,7 @@ from apt_core.evaluator.predict import make_predictor
 from apt_core.evaluator.scorers import make_scorer, needs_text
 from apt_core.models.loading import LoadedModel
 from apt_core.models.spec import GENERATIVE, HeadKind
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.trainer.build_parts import DTYPES, to_device
 from apt_core.trainer.build_teacher import external_teacher_run
 from apt_core.trainer.reporter import InferenceSettings, Reporter, RunFacts
@@ -40,6 +41,7 @@ def build_reporter(
     run_dir: Path,
     facts: RunFacts,
     best: BestWeights | None = None,
+    cost: CostModel = PARAMS,
 ) -> Reporter:
     """Who scores and sums up."""
     evaluation = config.evaluation
@@ -63,6 +65,7 @@ def build_reporter(
         ),
         run_dir=run_dir,
         best=best,
+        cost=cost,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from apt_core.evaluator.time_to_accuracy import accuracy_target, time_to_accuracy
-from apt_core.report import InferencePoint, RunReport
+from apt_core.report import PARAMETERS, InferencePoint, RunReport
 from orchestrator.reports.records import (
     CellKey,
     Settings,
@@ -185,10 +185,12 @@ def _compared(row: Row, baseline: Row | None) -> Row:
 def _time_to_target(row: Row, target: float) -> TimeToTarget | None:
     """None when no run of the row kept its evaluations."""
     runs = [run for run in row.runs if run.history]
-    sparsity = row.key.target_sparsity
     found = [
         time_to_accuracy(
-            run.history, target, sparsity_target=sparsity, tolerance=SPARSITY_TOLERANCE
+            run.history,
+            target,
+            sparsity_target=_final_sparsity(run, row.key),
+            tolerance=SPARSITY_TOLERANCE,
         )
         for run in runs
     ]
@@ -202,3 +204,8 @@ def _time_to_target(row: Row, target: float) -> TimeToTarget | None:
         if runs
         else None
     )
+
+
+def _final_sparsity(run: RunReport, key: CellKey) -> float:
+    """The parameter sparsity of the finished model: under another constraint what it came to be."""
+    return key.target_sparsity if run.cost_unit == PARAMETERS else run.sparsity

@@ -30,6 +30,25 @@ def test_lora_adapts_attention_only() -> None:
     assert parts_of("lora") == {"adapters"}
 
 
+def test_llm_pruner_is_lora_everywhere_on_a_decoder_that_is_cut_before_training() -> None:
+    switches = asdict(arm_switches("llm_pruner"))
+    lora = asdict(arm_switches("lora"))
+    assert {name: value for name, value in switches.items() if value != lora[name]} == {
+        "prune": True,
+        "pruning_method": "before_training",
+        "adapt_all_linears": True,
+        "decoder_only": True,
+    }
+    assert not arm_switches("llm_pruner").measures_salience
+
+
+def test_mask_tuning_is_lora_that_is_cut_once() -> None:
+    lora, pruned = asdict(arm_switches("lora")), asdict(arm_switches("lora_prune"))
+    assert {name for name in lora if lora[name] != pruned[name]} == {"prune", "pruning_method"}
+    assert arm_switches("lora_prune").has_events
+    assert not arm_switches("lora_prune").measures_salience
+
+
 @pytest.mark.parametrize(
     ("ablation", "part"), [("w/o_Ap", "prune"), ("w/o_AT", "grow_ranks"), ("w/o_Ds", "distill")]
 )
@@ -100,3 +119,16 @@ def test_only_cuts_and_growth_need_salience() -> None:
 def test_only_apt_can_be_ablated() -> None:
     with pytest.raises(KeyError):
         arm_switches("ft", "w/o_Ap")
+
+
+@pytest.mark.parametrize(
+    ("arm", "weights"),
+    [("prune_distill", "train_all_weights"), ("lora_prune_distill", "adapters")],
+)
+def test_gate_arms_prune_and_distil_and_differ_in_what_they_train(arm: Arm, weights: str) -> None:
+    switches = arm_switches(arm)
+    assert parts_of(arm) == {weights, "prune", "distill"}
+    assert switches.pruning_method == "l0_gates"
+    assert not switches.measures_salience
+    assert not switches.may_refresh_teacher
+    assert arm_switches("apt").may_refresh_teacher

@@ -68,6 +68,10 @@ BROKEN: list[tuple[list[str], str]] = [
         r"prediction_weight: .*nothing to distil",
     ),
     (
+        ["arm=prune_distill", "pruning.target_sparsity=0"],
+        r"pruning\.target_sparsity: .*prune_distill nothing to close.*set it above 0",
+    ),
+    (
         ["training.choose_best=true"],
         r"training\.choose_best: .*none are held out \(got true\); set data\.holdout_rows",
     ),

@@ -76,10 +76,32 @@ def test_the_layer_loss_is_the_mean_over_all_elements() -> None:
 def test_a_token_mask_leaves_padding_out() -> None:
     student = torch.tensor([[[1.0, 2.0], [0.0, 0.0]], [[5.0, 5.0], [5.0, 5.0]]])
     teacher = torch.tensor([[[0.0, 4.0], [3.0, 0.0]], [[5.0, 6.0], [9.0, 9.0]]])
-    # Kept tokens: (1 + 4), (9 + 0), (0 + 1), two elements each.
+    # First row: (1 + 4) / 2 and (9 + 0) / 2, mean 3.5. Second row: (0 + 1) / 2. Mean of both: 2.
     mask = torch.tensor([[1, 1], [1, 0]])
-    assert layer_loss(student, teacher, mask).item() == pytest.approx(15.0 / 6.0)
-    assert layer_loss(student, teacher, mask.bool()).item() == pytest.approx(15.0 / 6.0)
+    assert layer_loss(student, teacher, mask).item() == 2.0
+    assert layer_loss(student, teacher, mask.bool()).item() == 2.0
+
+
+def test_a_row_without_tokens_is_left_out() -> None:
+    student, teacher = normal(3, 4, 2), normal(3, 4, 2, seed=1)
+    mask = torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
+    others = layer_loss(student[[0, 2]], teacher[[0, 2]], mask[[0, 2]])
+    torch.testing.assert_close(layer_loss(student, teacher, mask), others)
+
+
+def test_with_a_mask_the_mean_over_equal_parts_is_the_loss_of_the_batch() -> None:
+    student, teacher = normal(6, 5, 4), normal(6, 5, 4, seed=1)
+    mask = torch.arange(5) < torch.tensor([5, 4, 3, 2, 1, 1])[:, None]
+    whole = layer_loss(student, teacher, mask)
+    for rows in (1, 2, 3):
+        # Every part is padded to its own longest row.
+        widths = [int(part.sum(1).max()) for part in mask.split(rows)]
+        tensors = (tensor.split(rows) for tensor in (student, teacher, mask))
+        parts = [
+            layer_loss(ours[:, :width], theirs[:, :width], part[:, :width])
+            for width, ours, theirs, part in zip(widths, *tensors, strict=True)
+        ]
+        torch.testing.assert_close(torch.stack(parts).mean(), whole)
 
 
 def test_a_full_mask_changes_nothing_and_an_empty_one_gives_zero() -> None:

@@ -1,5 +1,7 @@
 """Self-distillation of every family and head: zero at the snapshot, alive after it, weighted."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,12 +75,18 @@ def test_the_loss_is_built_from_predictions_and_every_layer(
 
 @ALL
 def test_a_micro_batch_weighs_as_the_loader_says(family: str, head_kind: HeadKind) -> None:
+    """Task and predictions are means over what is predicted; layers are means over rows."""
     _, modules, distiller = distilling(family, head_kind)
     move(modules)
     batch = tiny_batch(head_kind=head_kind)
     plain = distiller.loss(modules, batch, 5)
     weighted = distiller.loss(modules, batch | {"loss_weight": torch.tensor(1.5)}, 5)
-    torch.testing.assert_close(weighted.total, 1.5 * plain.total)
+    distiller.settings = replace(distiller.settings, layer_weight=0.0)
+    prediction = distiller.loss(modules, batch, 5).distill
+    torch.testing.assert_close(weighted.task, 1.5 * plain.task)
+    torch.testing.assert_close(weighted.distill, plain.distill + 0.5 * prediction)
+    torch.testing.assert_close(weighted.total, (weighted.task + weighted.distill) / 2)
+    assert 1e-4 < float(prediction) < float(plain.distill) - 1e-4
 
 
 def test_a_score_is_distilled_as_a_score() -> None:

@@ -12,6 +12,7 @@ from apt_core.errors import ConfigError
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
+from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.controller import APTController, FixedController
 from tests.tiny_run import DISTILL_STOP, EVENTS, TEACHER_STEP, tiny_experiment
 
@@ -32,7 +33,9 @@ class Built:
         common = (self.config, self.plan, self.loaded, self.structure)
         self.distiller = method.build_distiller(*common)
         self.salience = method.build_salience(self.config, self.loaded, self.structure)
-        self.controller = method.build_controller(*common, self.distiller)
+        self.controller = method.build_controller(
+            *common, self.distiller, calibration=Calibration(list, torch.device("cpu"))
+        )
 
 
 @pytest.mark.parametrize("arm", ["ft", "lora"])

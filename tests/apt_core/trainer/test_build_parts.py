@@ -39,10 +39,20 @@ def test_full_tuning_trains_everything_and_injects_nothing(root):
     assert not any(isinstance(module, APTLinear) for module in loaded.model.modules())
 
 
+def test_full_tuning_that_prunes_injects_layers_without_adapters(root):
+    _, loaded, structure = adapted(root, "arm=prune_distill")
+    assert trained(loaded.model) == {name for name, _ in loaded.model.named_parameters()}
+    assert not structure.ranks
+    layers = [module for module in loaded.model.modules() if isinstance(module, APTLinear)]
+    assert len(layers) == 4 * 6
+    assert {layer.rank for layer in layers} == {0}
+
+
 @pytest.mark.parametrize(
     ("overrides", "sites"),
     [
         (["arm=lora"], {"query", "value"}),
+        (["arm=lora_prune_distill"], {"query", "value"}),
         (["arm=apt"], {"query", "value", "intermediate.dense"}),
         (["arm=apt", "model.adapter.apply_to_ffn=false"], {"query", "value"}),
         (["arm=lora", "model.adapter.mha_components=[q_proj, k_proj]"], {"query", "key"}),
