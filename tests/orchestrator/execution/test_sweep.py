@@ -171,6 +171,7 @@ def test_teachers_finish_before_what_they_teach_begins(tmp_path: Path) -> None:
     taught = replace(trial(tmp_path, "taught"), needs=teacher.run_id)
     with StopSignal() as stop:
         outcome = run_sweep([taught, teacher], SweepSettings(tmp_path), stop=stop)
+    assert [failure.reason for failure in outcome.failures] == []
     assert outcome.is_complete
     finished_at = (teacher.run_dir / "result.json").stat().st_mtime
     assert (taught.run_dir / "worker.log").stat().st_ctime >= finished_at
