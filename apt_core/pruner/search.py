@@ -89,19 +89,10 @@ def search_blocks(
     sizes = [s.num_units for s in sub_blocks] + [structure.hidden_size]
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     must_stay = [*(floors.of(s) for s in sub_blocks), floors.min_hidden]
-
     ordered = replace(structure, sub_blocks=sub_blocks)
     density = _densities(ordered, salience, cost)
     order = _ranking(density, group, must_stay)
-    num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
-
-    def cost_of(length: int) -> int | float:
-        counts = torch.bincount(group[order[:length]], minlength=len(sizes)).tolist()
-        return cost.total(with_counts(ordered, counts))
-
-    _check_floors(cost_of(num_floor), budget, floors, cost)
-    lengths = range(num_floor, len(order) + 1)
-    num_kept = num_floor + bisect_right(lengths, budget, key=cost_of) - 1
+    num_kept = _longest_prefix(ordered, group[order], budget, floors, cost=cost)
     stays = torch.zeros(len(order), dtype=torch.bool)
     stays[order[:num_kept]] = True
     stays = _aligned(ordered, density, stays, floors=floors, budget=budget, cost=cost)
@@ -190,6 +181,28 @@ def _position_in_group(group: Int[Tensor, " blocks"]) -> Int[Tensor, " blocks"]:
     position = torch.empty_like(group)
     position[by_group] = torch.arange(len(group)) - starts
     return position
+
+
+def _longest_prefix(
+    structure: Structure,
+    ranked_group: Int[Tensor, " blocks"],
+    budget: int | float,
+    floors: Floors,
+    *,
+    cost: CostModel,
+) -> int:
+    """Length of the longest prefix within the budget; costs never fall from prefix to prefix."""
+    sizes = [s.num_units for s in structure.sub_blocks] + [structure.hidden_size]
+    must_stay = [*(floors.of(s) for s in structure.sub_blocks), floors.min_hidden]
+    num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
+
+    def cost_of(length: int) -> int | float:
+        counts = torch.bincount(ranked_group[:length], minlength=len(sizes)).tolist()
+        return cost.total(with_counts(structure, counts))
+
+    _check_floors(cost_of(num_floor), budget, floors, cost)
+    lengths = range(num_floor, len(ranked_group) + 1)
+    return num_floor + bisect_right(lengths, budget, key=cost_of) - 1
 
 
 def _check_floors(

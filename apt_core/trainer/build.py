@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,11 +21,12 @@ from apt_core.trainer import distributed
 from apt_core.trainer.build_cost import LATENCY_TABLE, build_cost
 from apt_core.trainer.build_reporter import build_reporter, run_facts
 from apt_core.trainer.callbacks import Callback, Callbacks
-from apt_core.trainer.checkpoint import Checkpointer
+from apt_core.trainer.checkpoint import Checkpointer, Reshape
 from apt_core.trainer.loop import APTrainer, Cadence
 from apt_core.trainer.metric_log import MetricLog
 from apt_core.trainer.optim import learning_rate_at
 from apt_core.trainer.rng import seed_everything, seed_worker
+from apt_core.trainer.selection import BestWeights
 from apt_core.trainer.state import TrainerState
 
 BEST_WEIGHTS = "best.safetensors"
@@ -92,25 +94,11 @@ def build_trainer(
     calibration = partial(parts.calibration_batches_on, loader, device, config)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
+    measured: dict[str, Any] = {"device": device, "cost": cost}
     reporter = build_reporter(
-        config,
-        loaded,
-        tokenizer,
-        loader,
-        device=device,
-        run_dir=run_dir,
-        facts=facts,
-        best=best,
-        cost=cost,
+        config, loaded, tokenizer, loader, run_dir=run_dir, facts=facts, best=best, **measured
     )
-    checkpointer = Checkpointer(
-        run_dir / "checkpoints",
-        run_id=run_id,
-        reshape=method.reshaper(config, loaded, structure, distiller),
-        keep=config.training.keep_checkpoints,
-        attached=None if best is None else best.path,
-        constants=(run_dir / LATENCY_TABLE,),
-    )
+    reshape = method.reshaper(config, loaded, structure, distiller)
     return APTrainer(
         modules=TrainedModules(loaded.model),
         state=TrainerState(plan.total_steps, structure, loaded.structure),
@@ -120,16 +108,32 @@ def build_trainer(
         controller=method.build_controller(config, plan, loaded, structure, distiller, cost=cost),
         distiller=distiller,
         evaluator=reporter,
-        checkpointer=checkpointer,
+        checkpointer=_checkpointer(config, run_dir, run_id, reshape, best=best),
         callbacks=_observers(run_dir, callbacks),
         learning_rate=_learning_rate(config, plan),
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
-        one_shot=method.build_one_shot(
-            config, loaded, structure, calibration, device=device, cost=cost
-        ),
+        one_shot=method.build_one_shot(config, loaded, structure, calibration, **measured),
         should_stop=should_stop,
+    )
+
+
+def _checkpointer(
+    config: ExperimentConfig,
+    run_dir: Path,
+    run_id: str,
+    reshape: Reshape,
+    *,
+    best: BestWeights | None,
+) -> Checkpointer:
+    return Checkpointer(
+        run_dir / "checkpoints",
+        run_id=run_id,
+        reshape=reshape,
+        keep=config.training.keep_checkpoints,
+        attached=None if best is None else best.path,
+        constants=(run_dir / LATENCY_TABLE,),
     )
 
 

@@ -9,8 +9,8 @@ import torch
 from apt_core.distiller.self_distiller import Loss
 from apt_core.models.surgery_record import KeptBlocks, Surgery
 from apt_core.pruner.surgery import prune_model
-from apt_core.trainer.engine import StepOutcome
 from apt_core.report import Efficiency
+from apt_core.trainer.engine import StepOutcome
 from apt_core.trainer.measure import (
     median_step_times,
     shape_metrics,
