@@ -19,6 +19,7 @@ MAX_FUNCTION_LINES = 50
 
 FORMULA_FILES = (
     "apt_core/baselines/l0_gates.py",
+    "apt_core/baselines/mask_factors.py",
     "apt_core/baselines/mask_tuning.py",
     "apt_core/baselines/local_cut.py",
     "apt_core/baselines/taylor.py",

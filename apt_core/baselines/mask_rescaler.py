@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.baselines.mask_tuning import output_equations, solve_factors
+from apt_core.baselines.mask_factors import output_equations, solve_factors
 from apt_core.models.arch import ModelMap, SubBlockMap
 from apt_core.models.calls import call_model, token_masks
 from apt_core.models.structure import Structure

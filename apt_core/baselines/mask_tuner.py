@@ -8,7 +8,6 @@ from torch import Tensor
 
 from apt_core.baselines.mask_rescaler import MaskRescaler
 from apt_core.baselines.mask_tuning import (
-    Cost,
     fisher_information,
     mask_gradients,
     rearrange,
@@ -19,6 +18,7 @@ from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks, Surgery, combine
 from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.fold import fold_unit_scales
 from apt_core.pruner.policy import PrunePlan
 from apt_core.pruner.search import Floors
@@ -60,7 +60,7 @@ class MaskTuner:
         rescaler: MaskRescaler | None,
         device: torch.device,
         half: bool = False,
-        cost: Cost = Structure.num_params,
+        cost: CostModel = PARAMS,
     ) -> None:
         self.model_map = model_map
         self.original = original
@@ -85,7 +85,7 @@ class MaskTuner:
         modules.to(self.device)
         gradients = self.measure(modules, structure)
         fisher = {name: fisher_information(rows).cpu() for name, rows in gradients.items()}
-        budget = self.density * self.cost(self.original)
+        budget = self.density * self.cost.total(self.original)
         found = search_units(structure, fisher, budget, self.floors, self.cost)
         units = {name: rearrange(gradients[name], kept) for name, kept in found.items()}
         kept = KeptBlocks(units, torch.arange(structure.hidden_size))

@@ -5,7 +5,7 @@ stream. Hidden dimensions have no masks here: they all stay.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,17 +16,13 @@ from torch import Tensor
 from apt_core.errors import BudgetError
 from apt_core.models.structure import Structure, SubBlock
 from apt_core.pruner.align import aligned_counts
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.search import Floors, ranking
-
-Cost = Callable[[Structure], int | float]
-"""What the budget counts; never falls when a structure gets another unit."""
 
 MAX_SWEEPS = 4
 """Sweeps over the kept units of a sub-block. The paper makes one."""
 LEAST_GAIN = 1e-9
 """Share of the loss that a swap must save: rounding alone must not swap back and forth."""
-MAX_FACTOR = 10.0
-DAMPING = 1e-2
 
 
 def mask_gradients(
@@ -76,7 +72,7 @@ def search_units(
     fisher: Mapping[str, Float[Tensor, " _"]],
     budget: int | float,
     floors: Floors,
-    cost: Cost = Structure.num_params,
+    cost: CostModel = PARAMS,
 ) -> dict[str, Int[Tensor, " _"]]:
     """Keep the heads and neurons with the most Fisher information [Kwon et al. 2022, mask search].
 
@@ -108,7 +104,7 @@ def search_units(
             raise ValueError(f"Fisher information of {name}: not all values are finite")
     counts = _best_counts(structure, fisher, budget, floors=floors, cost=cost)
     if floors.round_to > 1:
-        counts = _aligned(structure, counts, fisher, floors=floors, budget=budget)
+        counts = _aligned(structure, counts, fisher, floors=floors, budget=budget, cost=cost)
     return {s.name: _best_units(fisher[s.name], counts[s.name]) for s in structure.sub_blocks}
 
 
@@ -118,7 +114,7 @@ def _best_counts(
     budget: int | float,
     *,
     floors: Floors,
-    cost: Cost,
+    cost: CostModel,
 ) -> dict[str, int]:
     """Units of every sub-block, from the pair of prefixes with the most Fisher information."""
     heads = _rank(structure.of_kind("attention"), fisher, floors)
@@ -126,7 +122,7 @@ def _best_counts(
 
     def cost_of(num_heads: int, num_neurons: int) -> int | float:
         counts = heads.counts(num_heads) | neurons.counts(num_neurons)
-        return cost(structure.with_units(counts, structure.hidden_size))
+        return cost.total(structure.with_units(counts, structure.hidden_size))
 
     best, most = None, -1.0
     for num_heads in heads.lengths:
@@ -183,10 +179,11 @@ def _aligned(
     *,
     floors: Floors,
     budget: int | float,
+    cost: CostModel,
 ) -> dict[str, int]:
     """The same counts as multiples that hardware likes; the hidden size is left alone."""
     sub_blocks = structure.sub_blocks
-    density = [fisher[s.name].double() / max(structure.unit_cost(s), 1) for s in sub_blocks]
+    density = [fisher[s.name].double() / cost.unit_cost(structure, s) for s in sub_blocks]
     aligned = aligned_counts(
         structure,
         [*(counts[s.name] for s in sub_blocks), structure.hidden_size],
@@ -194,6 +191,7 @@ def _aligned(
         budget=budget,
         at_least=[*(floors.of(s) for s in sub_blocks), structure.hidden_size],
         round_to=floors.round_to,
+        cost=cost,
     )
     return dict(zip((s.name for s in sub_blocks), aligned, strict=False))
 
@@ -243,61 +241,3 @@ def rearrange(
         if num_swaps == 0:
             break
     return is_kept.nonzero().flatten().to(kept.device)
-
-
-def output_equations(
-    inputs: Float[Tensor, "tokens channels"],
-    weight: Float[Tensor, "hidden channels"],
-    error: Float[Tensor, "tokens hidden"],
-    unit_width: int,
-) -> tuple[Float[Tensor, "units units"], Float[Tensor, " units"]]:
-    """Normal equations of the masks that mend a sub-block's output [Kwon et al. 2022, mask tuning].
-
-    What unit u adds to the residual stream is ``C_u = H_u W_u^T``. Wanted are changes delta of the
-    masks with the least ``|sum_u delta_u C_u - E|^2`` over all tokens. Its normal equations
-    ``A delta = b`` have ``A_uv = <C_u, C_v>`` and ``b_u = <C_u, E>``, which need no C:
-    ``A = (H^T H) o (W^T W)`` and ``b = sum over tokens of H o (E W)``, summed over the channels of
-    the units. Both add up over batches.
-
-    Args:
-        inputs: H of the kept units, in front of the writing projection.
-        weight: W, the columns of the kept units.
-        error: E, what is missing in the residual stream behind the sub-block while all masks are 1.
-        unit_width: Channels of one unit.
-
-    Returns:
-        A and b, in fp64: fp32 would lose what squaring the condition number costs.
-    """
-    inputs, weight, error = inputs.double(), weight.double(), error.double()
-    num_units = inputs.shape[1] // unit_width
-    gram = (inputs.T @ inputs) * (weight.T @ weight)
-    moments = (inputs * (error @ weight)).sum(dim=0)
-    blocks = gram.reshape(num_units, unit_width, num_units, unit_width).sum(dim=(1, 3))
-    return blocks, moments.reshape(num_units, unit_width).sum(dim=1)
-
-
-def solve_factors(
-    gram: Float[Tensor, "units units"], moments: Float[Tensor, " units"], damping: float = DAMPING
-) -> Float[Tensor, " units"]:
-    """Real-valued masks 1 + delta from `output_equations`, damped toward 1.
-
-    ``(A + damping * mean(diag A) * I) delta = b``. Factors that are not finite, or one of which is
-    outside [-10, 10], are worth nothing: then all of the sub-block's masks stay 1.
-
-    Deviation: the paper runs a few damped LSMR iterations; these are the equations that it solves,
-    with a damping that does not depend on the number of tokens.
-
-    Args:
-        gram: A.
-        moments: b.
-        damping: Weight of the damping, relative to the mean of A's diagonal.
-
-    Returns:
-        One factor per unit.
-    """
-    strength = damping * gram.diagonal().mean()
-    damped = gram + strength * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    delta, _ = torch.linalg.solve_ex(damped, moments)
-    factors = 1 + delta
-    is_sound = bool(factors.isfinite().all()) and float(factors.abs().max()) <= MAX_FACTOR
-    return factors if is_sound else torch.ones_like(factors)

@@ -151,6 +151,13 @@ def _gates_have_something_to_close(config: "ExperimentConfig") -> Iterator[Probl
         yield Problem("pruning.target_sparsity", wrong, todo, 0, ("arm",))
 
 
+def _gates_count_parameters(config: "ExperimentConfig") -> Iterator[Problem]:
+    constraint = config.pruning.constraint
+    if _switches(config).pruning_method == "l0_gates" and constraint != "params":
+        wrong = f"is {constraint}, and the L0 gates of arm {config.arm} can only count parameters"
+        yield Problem("pruning.constraint", wrong, "set it to params", constraint, ("arm",))
+
+
 def _searches_are_fair(config: "ExperimentConfig") -> Iterator[Problem]:
     tries = [block.num_tries for block in config.orchestration.grid]
     searched = [i for i, block in enumerate(config.orchestration.grid) if block.search]
@@ -203,6 +210,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _one_shot_stays_below_the_target,
     _external_teachers_know_the_whole_model,
     _gates_have_something_to_close,
+    _gates_count_parameters,
     _searches_are_fair,
     _what_is_chosen_is_not_reported,
 )

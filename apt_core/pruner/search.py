@@ -68,58 +68,42 @@ def search_blocks(
     before all others. With `Floors.round_to` the counts are aligned afterwards.
 
     Deviation from the paper: C also counts biases and norms (Eq. 14 counts matrices only), and the
-    floors are new; with another `cost`, C(b) and C are what it says. A salience that is missing, of
-    the wrong length or not finite is a ValueError; floors that alone exceed the budget are a
-    BudgetError.
+    floors are new; with another `cost`, C(b) and C are what it says. A salience that is missing or
+    not finite is a ValueError; floors that alone exceed the budget are a BudgetError.
 
     Args:
         structure: What the model has now; its counts and costs are those of the ranking.
         salience: One value for each block of the structure.
-        budget: Largest cost that may stay, by default in encoder/decoder-layer parameters; at or
-            above the present cost everything stays.
+        budget: Largest cost that may stay; at or above the present cost everything stays.
         floors: Blocks that must stay.
         cost: What the budget counts.
 
     Returns:
-        Sorted kept indices for every sub-block (empty where nothing stays) and for the hidden
-        dimensions.
+        Sorted kept indices of every sub-block (empty where nothing stays) and of the dimensions.
     """
-    sub_blocks = structure.of_kind("attention") + structure.of_kind("ffn")
-    sizes = [s.num_units for s in sub_blocks] + [structure.hidden_size]
+    by_kind = structure.of_kind("attention") + structure.of_kind("ffn")
+    ordered = replace(structure, sub_blocks=by_kind)
+    sizes = _sizes(ordered)
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    must_stay = [*(floors.of(s) for s in sub_blocks), floors.min_hidden]
-
-    ordered = replace(structure, sub_blocks=sub_blocks)
     density = _densities(ordered, salience, cost)
-    order = ranking(density, group, must_stay)
-    num_kept = _longest_prefix(ordered, group[order], must_stay, (budget, cost), floors)
+    order = ranking(density, group, _must_stay(ordered, floors))
+    num_kept = _longest_prefix(ordered, group[order], budget, floors, cost=cost)
     stays = torch.zeros(len(order), dtype=torch.bool)
     stays[order[:num_kept]] = True
     stays = _aligned(ordered, density, stays, floors=floors, budget=budget, cost=cost)
     *units, hidden = (part.nonzero().flatten() for part in torch.split(stays, sizes))
-    kept = dict(zip((s.name for s in sub_blocks), units, strict=True))
+    kept = dict(zip((s.name for s in by_kind), units, strict=True))
     return KeptBlocks({s.name: kept[s.name] for s in structure.sub_blocks}, hidden)
 
 
-def _longest_prefix(
-    structure: Structure,
-    ranked_group: Int[Tensor, " blocks"],
-    must_stay: Sequence[int],
-    limit: tuple[int | float, CostModel],
-    floors: Floors,
-) -> int:
-    """Length of the longest prefix within the budget; costs never fall from prefix to prefix."""
-    budget, cost = limit
-    sizes = [*(s.num_units for s in structure.sub_blocks), structure.hidden_size]
-    num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
+def _sizes(structure: Structure) -> list[int]:
+    """Blocks of every group: of the sub-blocks in their order and, last, the hidden dimensions."""
+    return [s.num_units for s in structure.sub_blocks] + [structure.hidden_size]
 
-    def cost_of(length: int) -> int | float:
-        counts = torch.bincount(ranked_group[:length], minlength=len(sizes)).tolist()
-        return cost.total(with_counts(structure, counts))
 
-    _check_floors(cost_of(num_floor), budget, floors, cost)
-    lengths = range(num_floor, len(ranked_group) + 1)
-    return num_floor + bisect_right(lengths, budget, key=cost_of) - 1
+def _must_stay(structure: Structure, floors: Floors) -> list[int]:
+    """The floor of every group."""
+    return [*(floors.of(s) for s in structure.sub_blocks), floors.min_hidden]
 
 
 def _aligned(
@@ -134,14 +118,14 @@ def _aligned(
     """The same choice with aligned widths: of every group its densest blocks stay."""
     if floors.round_to == 1:
         return stays
-    sizes = [s.num_units for s in structure.sub_blocks] + [structure.hidden_size]
+    sizes = _sizes(structure)
     by_group = [part.sort(descending=True, stable=True) for part in torch.split(density, sizes)]
     counts = aligned_counts(
         structure,
         [int(part.sum()) for part in torch.split(stays, sizes)],
         [part.values.tolist() for part in by_group],
         budget=budget,
-        at_least=[*(floors.of(s) for s in structure.sub_blocks), floors.min_hidden],
+        at_least=_must_stay(structure, floors),
         round_to=floors.round_to,
         cost=cost,
     )
@@ -202,6 +186,27 @@ def _position_in_group(group: Int[Tensor, " blocks"]) -> Int[Tensor, " blocks"]:
     position = torch.empty_like(group)
     position[by_group] = torch.arange(len(group)) - starts
     return position
+
+
+def _longest_prefix(
+    structure: Structure,
+    ranked_group: Int[Tensor, " blocks"],
+    budget: int | float,
+    floors: Floors,
+    *,
+    cost: CostModel,
+) -> int:
+    """Length of the longest prefix within the budget; costs never fall from prefix to prefix."""
+    sizes = _sizes(structure)
+    num_floor = sum(map(min, _must_stay(structure, floors), sizes))
+
+    def cost_of(length: int) -> int | float:
+        counts = torch.bincount(ranked_group[:length], minlength=len(sizes)).tolist()
+        return cost.total(with_counts(structure, counts))
+
+    _check_floors(cost_of(num_floor), budget, floors, cost)
+    lengths = range(num_floor, len(ranked_group) + 1)
+    return num_floor + bisect_right(lengths, budget, key=cost_of) - 1
 
 
 def _check_floors(

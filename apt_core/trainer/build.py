@@ -22,11 +22,12 @@ from apt_core.trainer.build_reporter import build_reporter, run_facts
 from apt_core.trainer.build_teacher import first_modules, teacher_loader
 from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.callbacks import Callback, Callbacks
-from apt_core.trainer.checkpoint import Checkpointer
+from apt_core.trainer.checkpoint import Checkpointer, Reshape
 from apt_core.trainer.loop import APTrainer, Cadence
 from apt_core.trainer.metric_log import MetricLog
 from apt_core.trainer.optim import detached_learning_rate_at, learning_rate_at
 from apt_core.trainer.rng import seed_everything, seed_worker
+from apt_core.trainer.selection import BestWeights
 from apt_core.trainer.state import TrainerState
 
 BEST_WEIGHTS = "best.safetensors"
@@ -98,14 +99,7 @@ def build_trainer(
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
     measured = partial(build_reporter, device=device, run_dir=run_dir, best=best, cost=cost)
-    checkpointer = Checkpointer(
-        run_dir / "checkpoints",
-        run_id=run_id,
-        reshape=method.reshaper(config, loaded, structure, distiller),
-        keep=config.training.keep_checkpoints,
-        attached=None if best is None else best.path,
-        constants=(run_dir / LATENCY_TABLE,),
-    )
+    reshape = method.reshaper(config, loaded, structure, distiller)
     return APTrainer(
         modules=first_modules(distiller, loaded, state),
         state=state,
@@ -117,7 +111,7 @@ def build_trainer(
         ),
         distiller=method.build_loss(config, plan, loaded, distiller),
         evaluator=measured(config, loaded, tokenizer, loader, facts=facts),
-        checkpointer=checkpointer,
+        checkpointer=_checkpointer(config, run_dir, run_id, reshape, best=best),
         callbacks=_observers(run_dir, callbacks),
         learning_rate=_learning_rate(config, plan),
         phase=partial(parts.phase_of, plan),
@@ -125,6 +119,24 @@ def build_trainer(
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
         one_shot=method.build_one_shot(config, loaded, structure, calibration),
         should_stop=should_stop,
+    )
+
+
+def _checkpointer(
+    config: ExperimentConfig,
+    run_dir: Path,
+    run_id: str,
+    reshape: Reshape,
+    *,
+    best: BestWeights | None,
+) -> Checkpointer:
+    return Checkpointer(
+        run_dir / "checkpoints",
+        run_id=run_id,
+        reshape=reshape,
+        keep=config.training.keep_checkpoints,
+        attached=None if best is None else best.path,
+        constants=(run_dir / LATENCY_TABLE,),
     )
 
 

@@ -32,5 +32,6 @@ def build_mask_tuner(
         floors=build_floors(config),
         rescaler=MaskRescaler(loaded.model_map, half=calibration.half) if rescales else None,
         device=calibration.device,
+        cost=calibration.cost,
         half=calibration.half,
     )

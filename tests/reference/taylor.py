@@ -1,6 +1,7 @@
 """Taylor importance the slow way: loop over every weight of a unit; and by removing weights."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ Entry = tuple[nn.Parameter, tuple[int, ...]]
 def entries_of(model: nn.Module, sub_block: SubBlockMap, unit: int) -> Iterator[Entry]:
     """Every weight that goes with a unit: rows of readers, their biases, columns of the writer."""
     for reader in sub_block.readers:
-        layer = model.get_submodule(reader.path)
+        layer: Any = model.get_submodule(reader.path)
         for row in range(unit * reader.unit_width, (unit + 1) * reader.unit_width):
             for column in range(layer.weight.shape[1]):
                 yield layer.weight, (row, column)

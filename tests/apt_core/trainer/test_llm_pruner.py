@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import torch
 
 from apt_core.config.plan import NO_EVENTS, plan_training
 from apt_core.errors import UnsupportedModelError
