@@ -72,6 +72,10 @@ BROKEN: list[tuple[list[str], str]] = [
         r"pruning\.target_sparsity: .*prune_distill nothing to close.*set it above 0",
     ),
     (
+        ["arm=prune_distill", "pruning.constraint=macs"],
+        r"pruning\.constraint: is macs, .*can only count parameters.*set it to params",
+    ),
+    (
         ["training.choose_best=true"],
         r"training\.choose_best: .*none are held out \(got true\); set data\.holdout_rows",
     ),

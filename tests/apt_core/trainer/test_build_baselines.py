@@ -146,7 +146,7 @@ def test_a_stopped_run_ends_bit_identical(root, undisturbed, step, save_every, t
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("engine", ["torch", "deepspeed"])
+@pytest.mark.parametrize("engine", ["torch", pytest.param("deepspeed", marks=pytest.mark.slow)])
 def test_two_workers_decide_what_one_decides(engine, tmp_path) -> None:
     overrides = [*ARM, "evaluation.measure_efficiency=false"]
     expected = run_tiny(str(tmp_path), str(tmp_path / "one"), overrides)
