@@ -15,7 +15,9 @@ from apt_core.trainer import build_cost as module
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer.build import run_training
 from apt_core.trainer.build_cost import LATENCY_TABLE, build_cost
+from tests.reference.family_cases import run_family
 from tests.reference.training_cases import ID, CrashAfter, CrashError, assert_same, outcome
+from tests.spawn import run_workers
 from tests.tiny_families import family_experiment
 from tests.tiny_run import EVENTS, tiny_experiment
 
@@ -107,3 +109,20 @@ def test_a_table_of_another_run_or_a_torn_one_is_measured_anew(root, tmp_path):
         assert isinstance(cost, LatencyCost)
         assert cost.total(loaded.structure) > 0
         assert json.loads(path.read_text())["run_id"] == ID
+
+
+@pytest.mark.distributed
+def test_two_workers_decide_by_the_first_one_s_table(tmp_path):
+    overrides = ["arm=llm_pruner", "training.max_steps=3", "hardware.num_workers=2", *LATENCY]
+    results = run_workers(
+        run_family,
+        root=str(tmp_path),
+        run_dir=str(tmp_path / "run"),
+        family="llama",
+        kind="instruction",
+        overrides=overrides,
+    )
+    # Each measured for itself they would rarely agree, and a disagreement ends the run.
+    assert results[0]["decisions"] == results[1]["decisions"]
+    assert results[0]["decisions"][0]["step"] == 0
+    assert (tmp_path / "run" / LATENCY_TABLE).is_file()
