@@ -204,6 +204,7 @@ def _build_pruner(
         loaded.model_map,
         floors=build_floors(config),
         mask_step=config.pruning.mask_step,
+        cost=cost,
     )
 
 
