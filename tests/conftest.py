@@ -30,6 +30,7 @@ for name in FORBIDDEN:
 # The shape annotations of these files are checked at run time, in tests only. The hook stands here,
 # in the first file that pytest loads: a module imported before it would silently go unchecked.
 SHAPE_CHECKED = (
+    "apt_core.baselines.mask_factors",
     "apt_core.baselines.mask_tuning",
     "apt_core.distiller.layer_map",
     "apt_core.distiller.losses",

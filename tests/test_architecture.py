@@ -18,6 +18,7 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 
 FORMULA_FILES = (
+    "apt_core/baselines/mask_factors.py",
     "apt_core/baselines/mask_tuning.py",
     "apt_core/distiller/layer_map.py",
     "apt_core/distiller/losses.py",

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from apt_core.baselines import mask_rescaler
+from apt_core.baselines.mask_factors import DAMPING
 from apt_core.baselines.mask_rescaler import MAX_BATCHES, MaskRescaler
-from apt_core.baselines.mask_tuning import DAMPING
 from apt_core.models.calls import call_model, token_masks
 from apt_core.models.surgery_record import KeptBlocks
 from apt_core.pruner.masks import apply_masks, binary_masks

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from apt_core.baselines.mask_tuning import MAX_FACTOR, output_equations, solve_factors
+from apt_core.baselines.mask_factors import MAX_FACTOR, output_equations, solve_factors
 
 
 def randn(*shape: int, seed: int) -> torch.Tensor:
