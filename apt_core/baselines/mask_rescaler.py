@@ -35,7 +35,8 @@ class MaskRescaler:
 
     Goes through the sub-blocks in model order. Each is fitted on the masked model's own inputs,
     with the factors found so far, to the residual stream that the unpruned model has behind it: so
-    it also makes up for errors in front of it.
+    it also makes up for errors in front of it. The paper's own target is a model of density
+    sqrt(target); APT's authors fitted to the unpruned one.
 
     Every sub-block costs two forward passes without gradients over at most `MAX_BATCHES` batches,
     one with and one without masks, which end where the sub-block does: all together about

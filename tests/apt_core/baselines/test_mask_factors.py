@@ -1,4 +1,4 @@
-"""Factors of the units that stay: by hand, and against least squares in fp64."""
+"""Factors of kept units from normal equations: against least squares in fp64, and their limits."""
 
 import pytest
 import torch
@@ -6,12 +6,9 @@ import torch
 from apt_core.baselines.mask_factors import MAX_FACTOR, output_equations, solve_factors
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def randn(*shape: int, seed: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def contributions(inputs, weight, unit_width: int) -> torch.Tensor:
