@@ -113,7 +113,7 @@ def test_a_table_of_another_run_or_a_torn_one_is_measured_anew(root, tmp_path):
 
 @pytest.mark.distributed
 def test_two_workers_decide_by_the_first_one_s_table(tmp_path):
-    overrides = ["arm=llm_pruner", "training.max_steps=3", "hardware.num_workers=2", *LATENCY]
+    overrides = ["hardware.num_workers=2", *LATENCY]
     family_experiment(tmp_path, "llama", "instruction", dropout=0.0)  # files for both workers
     results = run_workers(
         run_family,
@@ -125,5 +125,5 @@ def test_two_workers_decide_by_the_first_one_s_table(tmp_path):
     )
     # Each measured for itself they would rarely agree, and a disagreement ends the run.
     assert results[0]["decisions"] == results[1]["decisions"]
-    assert results[0]["decisions"][0]["step"] == 0
+    assert len(results[0]["decisions"]) >= len(EVENTS)
     assert (tmp_path / "run" / LATENCY_TABLE).is_file()
