@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 RESULT_FORMAT = 1
+PARAMETERS = "parameters"
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,33 @@ class RunReport:
     command: str = ""
     """The command that reruns exactly this run."""
     warnings: tuple[str, ...] = ()
+    held_out_metric: float | None = None
+    """The main metric of the reported weights on the held-out rows, where the best are kept."""
+    teacher_run_id: str | None = None
+    """The run whose model taught this one from its first step, where one did."""
+    teacher_time_s: float = 0.0
+    """What training that teacher took; not part of `train_time_s`, but charged to this run."""
     step_time_s: Mapping[str, float] = field(default_factory=dict)
     """Median seconds per step by phase, e.g. ``first``, ``pruning``, ``after_last_event``."""
+    cost_unit: str = PARAMETERS
+    """What the target counts: parameters, MACs or ms of the layers."""
+    cost: float | None = None
+    """What the layers that are left cost in this unit."""
+    dense_cost: float | None = None
+    """The same of all layers."""
     format: int = RESULT_FORMAT
 
     @property
     def density(self) -> float:
         """1 - sparsity."""
         return 1.0 - self.sparsity
+
+    @property
+    def cost_sparsity(self) -> float:
+        """Fraction of the layers' cost removed: what `target_sparsity` aims at."""
+        if self.cost_unit == PARAMETERS or self.cost is None or not self.dense_cost:
+            return self.sparsity
+        return 1.0 - self.cost / self.dense_cost
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for ``result.json``."""

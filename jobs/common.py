@@ -5,7 +5,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -14,23 +13,14 @@ import typer
 from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
-from apt_core.config import ExperimentConfig, load_config
+from apt_core.config import Ablation, ExperimentConfig, load_config
+from apt_core.config.arms import ABLATION_MEANINGS
 from apt_core.errors import AptError, ConfigError, UserError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 LOG_COLUMNS = 120
-
-
-class AblationChoice(StrEnum):
-    """Values of ``--ablation``."""
-
-    FULL = "full"
-    WITHOUT_PRUNING = "w/o_Ap"
-    WITHOUT_TUNING = "w/o_AT"
-    WITHOUT_DISTILLATION = "w/o_Ds"
-
 
 ConfigOption = Annotated[
     list[str] | None,
@@ -74,7 +64,12 @@ SparsityOption = Annotated[
     typer.Option("--sparsity_level", help="Fraction of layer parameters to remove, e.g. 0.6."),
 ]
 AblationOption = Annotated[
-    AblationChoice | None, typer.Option("--ablation", help="Part of APT to leave out.")
+    Ablation | None,
+    typer.Option(
+        "--ablation",
+        help="Part of APT to leave out. "
+        + " ".join(f"{name}: {meaning}." for name, meaning in ABLATION_MEANINGS.items()),
+    ),
 ]
 
 
@@ -127,7 +122,7 @@ def find_recipe(name: str) -> Path:
 def recipe_files() -> list[Path]:
     """The packaged recipes."""
     folder = Path(str(resources.files("jobs") / "configs"))
-    return sorted(folder.glob("*.yaml"))
+    return sorted([*folder.glob("*.yaml"), *folder.glob("recipes/*.yaml")])
 
 
 def run_app(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:

@@ -9,6 +9,8 @@ from orchestrator.execution.status import RESULT_FILE
 from orchestrator.model_files import ModelFacts
 
 GIB = 2.0**30
+ALL_LINEARS = 4, 3
+"""Projections of attention and of a gated feed-forward part."""
 PROCESS_GIB = 0.7
 """One worker before the model: interpreter, torch, transformers, DeepSpeed."""
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -81,9 +83,12 @@ def num_adapter_params(config: ExperimentConfig, model: ModelFacts) -> int:
     if not config.switches.adapters:
         return 0
     adapter, hidden = config.model.adapter, model.hidden_size
-    width = len(adapter.mha_components) * 2 * hidden
+    attention, ffn = len(adapter.mha_components), 0
     if config.switches.ffn_adapters and adapter.apply_to_ffn is not False:
-        width += len(adapter.ffn_components) * (hidden + model.intermediate_size)
+        ffn = len(adapter.ffn_components)
+    if config.switches.adapt_all_linears:
+        attention, ffn = ALL_LINEARS
+    width = attention * 2 * hidden + ffn * (hidden + model.intermediate_size)
     return config.training.initial_rank * width * model.num_layers
 
 

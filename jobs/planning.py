@@ -1,12 +1,14 @@
 """From a configuration to trials that are ready to run: the orchestrator's builder."""
 
+import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from apt_core.config import ExperimentConfig, config_to_json
+from apt_core.config import ExperimentConfig, config_from_json, config_to_json
 from jobs.preflight import CellFacts, Place, Problems, check_cells, check_surroundings, ray_address
+from jobs.teachers import Teacher, find_teacher
 from orchestrator.execution.sweep import SweepSettings
 from orchestrator.execution.trial import DEFAULT_ENTRY, TrialSpec, WorkerGroup
 from orchestrator.identity import Cell, code_version, expand_grid, run_id
@@ -67,22 +69,46 @@ def make_plan(
     facts = check_cells([cell.config for cell in cells], problems)
     problems.raise_if_any()
     sweep_dir = config.orchestration.results_path / config.name
-    trials = tuple(
-        _trial(cell, known, sweep_dir, base_arguments, entry)
-        for cell, known in zip(cells, facts, strict=True)
-        if known is not None
-    )
-    return Plan(config, trials, _settings(config, sweep_dir))
+    trials: list[PlannedTrial] = []
+    for cell, known in zip(cells, facts, strict=True):
+        if known is not None:
+            taught = problems.check(with_teacher, cell, trials)
+            if taught is not None:
+                trials.append(_trial(*taught, known, sweep_dir, base_arguments, entry))
+    problems.raise_if_any()
+    return Plan(config, tuple(trials), _settings(config, sweep_dir))
 
 
-def _trial(
+def with_teacher(cell: Cell, earlier: Sequence[PlannedTrial]) -> tuple[Cell, Teacher | None]:
+    """A cell that knows where its teacher is, where it needs one that another run has trained.
+
+    Args:
+        cell: The cell.
+        earlier: What is planned before it.
+
+    Returns:
+        The cell, and its teacher.
+    """
+    teacher = find_teacher(cell.config, [(trial.cell.config, trial.spec) for trial in earlier])
+    if teacher is None or cell.config.distillation.teacher_path is not None:
+        return cell, teacher
+    override = f"distillation.teacher_path={json.dumps(str(teacher.folder))}"
+    data = config_to_json(cell.config)
+    data["distillation"]["teacher_path"] = str(teacher.folder)
+    config = config_from_json(data)
+    return replace(cell, config=config, overrides=(*cell.overrides, override)), teacher
+
+
+def _trial(  # noqa: PLR0917 - what a trial is made of
     cell: Cell,
+    teacher: Teacher | None,
     facts: CellFacts,
     sweep_dir: Path,
     base_arguments: Sequence[str],
     entry: str,
 ) -> PlannedTrial:
-    identity = run_id(cell.config, facts.data_fingerprint, code_version())
+    taught_by = None if teacher is None else teacher.run_id
+    identity = run_id(cell.config, facts.data_fingerprint, code_version(), taught_by)
     hardware = cell.config.hardware
     spec = TrialSpec(
         run_id=identity,
@@ -98,6 +124,7 @@ def _trial(
             num_threads=hardware.num_threads,
         ),
         entry=entry,
+        needs=taught_by if teacher is not None and teacher.is_planned else None,
     )
     return PlannedTrial(cell, facts, spec)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from apt_core.config import DatasetSpec, ExperimentConfig, TrainingPlan, plan_training
 from apt_core.errors import ConfigError, UserError
 from orchestrator.execution.address import check_address
-from orchestrator.model_files import ModelFacts, check_model, check_task
+from orchestrator.model_files import ModelFacts, check_decoder, check_model, check_task
 
 T = TypeVar("T")
 
@@ -101,6 +101,8 @@ def check_cells(configs: Iterable[ExperimentConfig], problems: Problems) -> list
         model = model_facts(path, field) if path else None
         if path:
             problems.check(check_task, path, field, config.data.spec.task)
+        if path and config.switches.decoder_only:
+            problems.check(check_decoder, path, field, config.arm)
         if data is None:
             facts.append(None)
             continue

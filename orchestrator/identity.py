@@ -46,18 +46,27 @@ class Cell:
     """Every grid key, and every path that any block sets, with this cell's value."""
 
 
-def run_id(config: ExperimentConfig, data_fingerprint: str, code_version: str) -> str:
+def run_id(
+    config: ExperimentConfig, data_fingerprint: str, code_version: str, teacher: str | None = None
+) -> str:
     """The identity of one training: equal ids mean that the results must be equal.
 
     Args:
         config: The configuration; only what changes the result counts.
         data_fingerprint: Identifies the content of the dataset.
         code_version: What `code_version` returned.
+        teacher: The identity of the run that teaches this one, where one does.
 
     Returns:
         16 hexadecimal digits.
     """
-    what = {"config": config.result_key(), "data": data_fingerprint, "code": code_version}
+    what: dict[str, Any] = {
+        "config": config.result_key(),
+        "data": data_fingerprint,
+        "code": code_version,
+    }
+    if teacher is not None:
+        what["teacher"] = teacher
     return _digest(_canonical(what))
 
 
@@ -102,17 +111,17 @@ def expand_grid(config: ExperimentConfig) -> list[Cell]:
     all_assignments = [cell for block in blocks for cell in _assignments(block)]
     cells = _distinct(_validated(base, all_assignments))
     cells.sort(key=lambda cell: _BASELINE_FIRST.get(cell.config.arm, len(_BASELINE_FIRST)))
-    set_paths = sorted({path for block in blocks for path in block.set})
+    set_paths = sorted({path for block in blocks for path in (*block.set, *block.search)})
     return [replace(cell, keys=_keys(cell.config, set_paths)) for cell in cells]
 
 
 def _assignments(block: GridBlock) -> Iterator[dict[str, Any]]:
     """Field path -> value for every combination of the block's lists."""
-    axes = {key: getattr(block, key) for key in GRID_PATHS}
-    axes = {key: values for key, values in axes.items() if values is not None}
+    axes = {path: getattr(block, key) for key, path in GRID_PATHS.items()}
+    axes = {path: values for path, values in axes.items() if values is not None} | block.search
+    searched = {"orchestration.searched": sorted(block.search)} if block.search else {}
     for values in itertools.product(*axes.values()):
-        chosen = zip(axes, values, strict=True)
-        yield {**block.set, **{GRID_PATHS[key]: value for key, value in chosen}}
+        yield {**block.set, **searched, **dict(zip(axes, values, strict=True))}
 
 
 def _validated(base: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Cell]:
@@ -155,7 +164,8 @@ def _distinct(cells: Iterable[Cell]) -> list[Cell]:
     """The first of each set of cells that are the same training."""
     by_result: dict[str, Cell] = {}
     for cell in cells:
-        by_result.setdefault(_canonical(cell.config.result_key()), cell)
+        teacher = cell.config.distillation.teacher_path if cell.config.switches.distill else None
+        by_result.setdefault(_canonical([cell.config.result_key(), teacher]), cell)
     return list(by_result.values())
 
 

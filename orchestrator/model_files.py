@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.errors import UnsupportedModelError
-from apt_core.models.families import choose_head, family_named
+from apt_core.models.families import FAMILIES, choose_head, family_named
 from orchestrator.tokenizer_files import check_tokenizer
 
 EMBEDDED = "embedded:"
@@ -118,6 +118,27 @@ def check_task(path: str, field: str, task_kind: str) -> None:
         choose_head(spec, family, task_kind)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{field}: {error}") from None
+
+
+def check_decoder(path: str, field: str, arm: str) -> None:
+    """Check that a model writes and has no encoder, for arms that know no others.
+
+    Args:
+        path: `model.architectures` entry with variables expanded.
+        field: Its field path, for messages.
+        arm: The arm that asks for it.
+
+    Raises:
+        UnsupportedModelError: If it has an encoder; a hub id that is not built in, or a family that
+            is not known, is refused elsewhere.
+    """
+    config = _family_config(path, field)
+    family = "" if config is None else str(config.get("model_type", ""))
+    if family in FAMILIES and not FAMILIES[family].is_decoder:
+        raise UnsupportedModelError(
+            f"arm: {arm} is for decoders such as llama, and {field} is of family {family!r}, which "
+            "has an encoder; choose another model or another arm"
+        )
 
 
 def _family_config(path: str, field: str) -> Mapping[str, Any] | None:

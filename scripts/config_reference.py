@@ -7,6 +7,8 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, fields
+from itertools import product
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -14,7 +16,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from apt_core.config import DatasetSpec, Duration, ExperimentConfig, GridBlock
+from apt_core.config import (
+    Ablation,
+    Arm,
+    ArmSwitches,
+    DatasetSpec,
+    Duration,
+    ExperimentConfig,
+    GridBlock,
+    arm_switches,
+)
+from apt_core.config.arms import ABLATION_MEANINGS, is_known
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
 
@@ -48,7 +60,33 @@ def reference() -> str:
     }
     for title, (prefix, model) in extra.items():
         parts += _section(title, prefix, model)
+    parts += _arms()
     return "\n".join(parts)
+
+
+def _arms() -> Iterator[str]:
+    """What every arm and every ablation does, as `apt_core/config/arms.py` has it."""
+    yield "## Ablations of APT\n"
+    yield "What each value of `ablation` turns off; everything else stays as it is in `full`.\n"
+    yield "| `ablation` | Turns off |"
+    yield "|---|---|"
+    yield from (f"| `{name}` | {meaning} |" for name, meaning in ABLATION_MEANINGS.items())
+    yield ""
+    yield "## Switches of every arm\n"
+    names = [field.name for field in fields(ArmSwitches)]
+    yield "| Arm | " + " | ".join(f"`{name}`" for name in names) + " |"
+    yield "|---" * (len(names) + 1) + "|"
+    for arm, ablation in product(get_args(Arm), get_args(Ablation)):
+        if is_known(arm, ablation):
+            switches = asdict(arm_switches(arm, ablation))
+            label = f"`{arm}`" if ablation == "full" else f"`{arm}` `{ablation}`"
+            cells = (_switch(switches[name]) for name in names)
+            yield f"| {label} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _switch(value: bool | str) -> str:
+    return value if isinstance(value, str) else "yes" if value else "-"
 
 
 def _section(title: str, prefix: str, model: type[BaseModel]) -> Iterator[str]:

@@ -30,9 +30,15 @@ for name in FORBIDDEN:
 # The shape annotations of these files are checked at run time, in tests only. The hook stands here,
 # in the first file that pytest loads: a module imported before it would silently go unchecked.
 SHAPE_CHECKED = (
+    "apt_core.baselines.l0_gates",
+    "apt_core.baselines.mask_factors",
+    "apt_core.baselines.mask_tuning",
+    "apt_core.baselines.taylor",
     "apt_core.distiller.layer_map",
     "apt_core.distiller.losses",
     "apt_core.evaluator.metrics",
+    "apt_core.pruner.fill",
+    "apt_core.pruner.latency",
     "apt_core.pruner.search",
     "apt_core.salience.scores",
     "apt_core.tuner.allocate",

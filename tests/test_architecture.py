@@ -18,12 +18,20 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 
 FORMULA_FILES = (
+    "apt_core/baselines/l0_gates.py",
+    "apt_core/baselines/mask_factors.py",
+    "apt_core/baselines/mask_tuning.py",
+    "apt_core/baselines/local_cut.py",
+    "apt_core/baselines/taylor.py",
     "apt_core/distiller/layer_map.py",
     "apt_core/distiller/losses.py",
     "apt_core/evaluator/metrics.py",
     "apt_core/evaluator/squad.py",
     "apt_core/evaluator/time_to_accuracy.py",
     "apt_core/pruner/align.py",
+    "apt_core/pruner/fill.py",
+    "apt_core/pruner/cost.py",
+    "apt_core/pruner/latency.py",
     "apt_core/pruner/schedule.py",
     "apt_core/pruner/search.py",
     "apt_core/salience/scores.py",

@@ -99,6 +99,15 @@ class MaskedRMSNorm(nn.Module):
         factor = (self.hidden_size / survives.sum()).sqrt()
         self.scale_in, self.scale_out = survives * factor, mask / factor
 
+    @torch.no_grad()
+    def scaled_weight(self, factors: Tensor) -> Tensor:
+        """The weight with which the stock layer gives its output times `factors`.
+
+        Some families multiply by the weight, others by 1 + weight: a normalised 1 tells.
+        """
+        offset = (self._stock(torch.ones_like(self.weight)) - self.weight).mean().round()
+        return (self.weight + offset) * factors - offset
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., hidden_size)."""
         if self.scale_in is None or self.scale_out is None:

@@ -9,6 +9,7 @@ from apt_core.config.arms import Ablation, Arm, ArmSwitches, arm_switches
 from apt_core.config.base import FolderName, Section
 from apt_core.config.data import DataConfig
 from apt_core.config.method import DistillationConfig, PruningConfig, TuningConfig
+from apt_core.config.mode import Mode
 from apt_core.config.model import ModelConfig
 from apt_core.config.result_key import result_key
 from apt_core.config.rules import broken_rules
@@ -29,11 +30,20 @@ class ExperimentConfig(Section):
 
     name: FolderName = "aptune"
     """Name of the experiment: a folder under `orchestration.results_dir`."""
+    mode: Mode = "paper"
+    """A name for the report: `paper`, or `official` for what the authors' code ran. `official` only
+    with all settings of the recipe `official`; what they do, they do one by one in both modes."""
     arm: Arm = "apt"
-    """Method: full fine-tuning, LoRA, or APT."""
+    """Method: full fine-tuning (`ft`), LoRA (`lora`), LoRA that is cut once at `pruning.stop` by
+    mask tuning and retrained (`lora_prune`), CoFi's L0 gates and distillation with full weights
+    (`prune_distill`) or with adapters (`lora_prune_distill`), LLM-Pruner (`llm_pruner`: decoders
+    such as LLaMA are cut once before training by first-order Taylor importance, then all linears
+    get LoRA), or APT (`apt`); and as controls APT that ranks blocks by random numbers (`random`) or
+    by the mean size of their weights (`magnitude`)."""
     ablation: Ablation = "full"
     """Part of APT to leave out: pruning (`w/o_Ap`), rank growth (`w/o_AT`), distillation
-    (`w/o_Ds`); `full`: none."""
+    (`w/o_Ds`), several of them (`w/o_Ap+Ds`), or a smaller one; `full`: none. See
+    "Ablations of APT" below."""
     model: ModelConfig = ModelConfig()
     """The pretrained network."""
     data: DataConfig = DataConfig()

@@ -1,5 +1,6 @@
 """Sections `pruning`, `tuning`, `distillation`: the three parts of APT."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +13,8 @@ from apt_core.config.base import (
     Positive,
     PositiveCount,
     Section,
+    Text,
+    expand_path,
 )
 from apt_core.config.duration import Duration, PositiveDuration
 
@@ -23,8 +26,16 @@ class PruningConfig(Section):
     """What is removed, and when."""
 
     target_sparsity: FractionBelowOne = 0.6
-    """Fraction of encoder/decoder-layer parameters to remove (embeddings, heads, adapters not
-    counted); 1 - density."""
+    """Fraction of the encoder/decoder layers' cost to remove, by default of their parameters
+    (embeddings, heads, adapters not counted); 1 - density."""
+    constraint: Literal["params", "macs", "latency_ms"] = "params"
+    """What cost is: parameters; multiply-accumulates at a reference length; or milliseconds,
+    measured once before training, sub-block by sub-block, on the device that trains."""
+    constraint_length: PositiveCount | None = None
+    """Tokens per row for `macs` and `latency_ms`; null: `data.max_length`. A decoder beside an
+    encoder writes `data.max_target_length`."""
+    latency_batch_size: PositiveCount = 32
+    """Rows per batch for `latency_ms`."""
     scheduler: Literal["cubic"] = "cubic"
     """Shape of the density curve between `start` and `stop`."""
     use_kurtosis: bool | None = None
@@ -40,7 +51,9 @@ class PruningConfig(Section):
     start: Duration = Duration(200, "steps")
     """When salience collection and the density curve begin; plain tuning before."""
     warmup: Duration = Duration(0, "steps")
-    """Time after `start` in which ranks may grow but nothing is pruned."""
+    """Time after `start` in which ranks may grow but nothing is pruned. With L0 gates: in which the
+    sparsity that is asked for rises from 0 to `target_sparsity`; 60% of the time from `start` to
+    `stop` is a good choice, as in less the gates overshoot."""
     stop: Duration = Duration(3, "epochs")
     """When the target sparsity is reached. The paper: 3 epochs for large GLUE tasks, 24 for small
     ones."""
@@ -62,9 +75,23 @@ class PruningConfig(Section):
     """Sparsity reached in one shot before the first step, from calibration batches; 0: none. The
     paper prunes LLaMA this way: set it to `target_sparsity`."""
     calibration_batches: PositiveCount = 128
-    """Training batches that one-shot pruning looks at."""
+    """Training batches that one-shot pruning looks at. The paper: 64 of 32 for mask tuning."""
     calibration_batch_size: PositiveCount = 2
     """Examples in each of them."""
+    rescale: bool | None = None
+    """Whether mask tuning gives the heads and neurons that stay factors by least squares, from at
+    most 8 of the calibration batches; null: in encoders only, as the paper."""
+    gate_learning_rate: Positive | None = None
+    """Learning rate of L0 gates at its peak; null: 0.01, or more where the time from `start` to
+    `stop` is short, so that gates can still open and close in it."""
+    gate_drop_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """How far L0 gates are closed at first; near 0: all open."""
+    protect_first_layers: Count | None = None
+    """First layers that arm `llm_pruner` leaves whole; null: an eighth of all (4 of 32),
+    rounded."""
+    protect_last_layers: Count | None = None
+    """Last layers that arm `llm_pruner` leaves whole; null: a sixteenth of all (2 of 32),
+    rounded."""
 
     @property
     def event_count(self) -> int | None:
@@ -89,6 +116,9 @@ class TuningConfig(Section):
     importance: Literal["paper", "signed"] = "paper"
     """Score of an adapter: `paper` sums |B * dL/dB|; `signed` averages |sum A * dL/dA| over ranks,
     as the authors ran."""
+    init_distribution: Literal["gaussian", "uniform"] = "gaussian"
+    """Distribution of new rows of A, at the same standard deviation: `gaussian` as in the paper;
+    `uniform` as in the authors' code."""
     init_std: Positive | None = None
     """Standard deviation of new rows of A; null: 1 / sqrt(3 * in_features)."""
 
@@ -126,6 +156,21 @@ class DistillationConfig(Section):
     """Whether the present student becomes the teacher when a decay window opens, if it scores
     better on the held-out rows (`data.holdout_rows`) than the teacher did; otherwise the first
     teacher stays."""
+    start_event: Count = 0
+    """0: the first teacher is taken, and listened to, when the first window opens. k: it is taken
+    when the window of the k-th pruning event opens, and listened to from that event on. The authors
+    meant 1, and their code ran 2. mu does not wait."""
+    teacher_path: Text | None = None
+    """Who teaches in the ablations `ft_teacher` and `lora_teacher`: the `export` folder of a
+    finished run of that arm (may contain ${ENV}); null: in a sweep, the run of the same model,
+    dataset and seed. Its training time is charged to the run that it teaches."""
     stop: Duration = Duration(50, "%")
     """When distillation ends and plain tuning of the pruned model begins; at or after
     `pruning.stop`."""
+
+    @property
+    def expanded_teacher_path(self) -> Path | None:
+        """Where the teacher is, ${ENV} and ~ replaced; None: not told."""
+        if self.teacher_path is None:
+            return None
+        return expand_path(self.teacher_path, "distillation.teacher_path")

@@ -137,9 +137,14 @@ def _clock(config: ExperimentConfig, num_train_rows: int) -> _Clock:
 def _prune_times(config: ExperimentConfig, clock: _Clock) -> PruneTimes:
     """The timetable by formula; `_schedule_problems` says whether it can be kept."""
     pruning = config.pruning
+    if config.switches.pruning_method == "before_training":
+        return NO_EVENTS
     start, stop = clock.steps(pruning.start), clock.steps(pruning.stop)
     if config.switches.pruning_method == "one_shot":
+        stop = max(1, stop)  # the cut comes after a step
         return PruneTimes(start, 0, stop, (stop,), (1.0 - pruning.target_sparsity,), window=0)
+    if config.switches.pruning_method == "l0_gates":
+        return _gate_times(config, clock)
     warmup, window = clock.steps(pruning.warmup), clock.steps(pruning.window)
     count = pruning.event_count
     if pruning.update_frequency is not None:
@@ -163,6 +168,15 @@ def _prune_times(config: ExperimentConfig, clock: _Clock) -> PruneTimes:
     return PruneTimes(start, warmup, stop, steps, tuple(map(curve, steps)), window, initial)
 
 
+def _gate_times(config: ExperimentConfig, clock: _Clock) -> PruneTimes:
+    """Gates learn from `start`, at the earliest behind the first step, to the one cut at `stop`."""
+    pruning = config.pruning
+    start, stop = max(1, clock.steps(pruning.start)), clock.steps(pruning.stop)
+    densities = (1.0 - pruning.target_sparsity,)
+    window = max(0, stop - start)
+    return PruneTimes(start, clock.steps(pruning.warmup), stop, (stop,), densities, window)
+
+
 def _schedule_problems(
     config: ExperimentConfig, clock: _Clock, prune: PruneTimes
 ) -> Iterator[Problem]:
@@ -170,6 +184,9 @@ def _schedule_problems(
         return
     if config.switches.pruning_method == "one_shot":
         yield from _ends_too_late(config, clock, prune)
+        return
+    if config.switches.pruning_method == "l0_gates":
+        yield from _gate_problems(config, clock, prune)
         return
     if not prune.event_steps:
         yield _no_room(config, prune)
@@ -185,18 +202,38 @@ def _schedule_problems(
         yield from _mask_problems(config, prune)
 
 
+def _gate_problems(config: ExperimentConfig, clock: _Clock, prune: PruneTimes) -> Iterator[Problem]:
+    if prune.stop <= prune.start:
+        yield _stops_before_start(config, prune)
+        return
+    yield from _ends_too_late(config, clock, prune)
+    yield from _warmup_problems(config, prune)
+
+
+def _warmup_problems(config: ExperimentConfig, prune: PruneTimes) -> Iterator[Problem]:
+    room = prune.stop - prune.start
+    if room <= prune.warmup:
+        wrong = f"{prune.warmup} steps leave none of the {room} from pruning.start to pruning.stop"
+        todo = "set it shorter, or move pruning.stop"
+        yield Problem("pruning.warmup", wrong, todo, str(config.pruning.warmup))
+
+
 def _no_room(config: ExperimentConfig, prune: PruneTimes) -> Problem:
     pruning = config.pruning
-    frequency, stop = pruning.update_frequency, str(pruning.stop)
+    frequency, stop = pruning.update_frequency, pruning.stop
     if frequency is not None:
         wrong = (
             f"no event fits between pruning.start (step {prune.start}) and pruning.stop ({stop})"
         )
         todo = "set it shorter, or move pruning.stop"
         return Problem("pruning.update_frequency", wrong, todo, str(frequency))
+    return _stops_before_start(config, prune)
+
+
+def _stops_before_start(config: ExperimentConfig, prune: PruneTimes) -> Problem:
     wrong = f"is step {prune.stop}, not after pruning.start, which is step {prune.start}"
     todo = "set pruning.stop later or pruning.start earlier"
-    return Problem("pruning.stop", wrong, todo, stop)
+    return Problem("pruning.stop", wrong, todo, str(config.pruning.stop))
 
 
 def _ends_too_late(config: ExperimentConfig, clock: _Clock, prune: PruneTimes) -> Iterator[Problem]:
@@ -208,11 +245,8 @@ def _ends_too_late(config: ExperimentConfig, clock: _Clock, prune: PruneTimes) -
 
 def _mask_problems(config: ExperimentConfig, prune: PruneTimes) -> Iterator[Problem]:
     pruning, window = config.pruning, prune.window
-    room = prune.stop - prune.start
-    if room <= prune.warmup:
-        wrong = f"{prune.warmup} steps leave none of the {room} from pruning.start to pruning.stop"
-        todo = "set it shorter, or move pruning.stop"
-        yield Problem("pruning.warmup", wrong, todo, str(pruning.warmup))
+    if problems := list(_warmup_problems(config, prune)):
+        yield from problems
         return
     scheduler = prune.scheduler()
     edges = (prune.start, *prune.event_steps)

@@ -6,6 +6,7 @@ part that the arm switches off. Values that mean the same are written the same.
 
 from typing import TYPE_CHECKING, Any
 
+from apt_core.config.arms import same_ablation
 from apt_core.config.base import Section
 from apt_core.data.prompts import default_prompt
 
@@ -15,6 +16,26 @@ if TYPE_CHECKING:
 _BOOKKEEPING = {"log_every", "save_every", "keep_checkpoints"}
 _ADAPTERS_ONLY = {"initial_rank", "scaling_factor"}
 _PLACEMENT = {"gpus_per_worker", "cpus_per_worker", "num_threads"}
+_KURTOSIS = {"use_kurtosis", "kurtosis_weight"}
+_CHOICE_OF_ADAPTERS = {"rank_increase_strategy", "growth", "importance"}
+_LAYER_LOSS = {
+    "layer_weight",
+    "teacher_layer_mapping",
+    "num_teacher_layers",
+    "projection_rank",
+    "mask_padding",
+}
+_CONSTRAINT = {"constraint", "constraint_length", "latency_batch_size"}
+_PROTECTED = {"protect_first_layers", "protect_last_layers"}
+_BEFORE_TRAINING = {
+    "target_sparsity",
+    "min_heads",
+    "min_neurons",
+    "round_to",
+    "calibration_batches",
+    "calibration_batch_size",
+    *_PROTECTED,
+}
 _PRUNES_ONLY = {
     "target_sparsity",
     "use_kurtosis",
@@ -31,6 +52,34 @@ _PRUNES_ONLY = {
     "calibration_batches",
     "calibration_batch_size",
 }
+_ONE_SHOT = {
+    "target_sparsity",
+    "stop",
+    "min_heads",
+    "min_neurons",
+    "round_to",
+    "calibration_batches",
+    "calibration_batch_size",
+    "rescale",
+}
+_GATES_ONLY = {"gate_learning_rate", "gate_drop_rate"}
+_WITH_GATES = {
+    "target_sparsity",
+    "start",
+    "warmup",
+    "stop",
+    "min_heads",
+    "min_neurons",
+    "min_hidden",
+    "round_to",
+    *_GATES_ONLY,
+}
+_KEYS_OF_METHOD = {
+    "one_shot": _ONE_SHOT,
+    "l0_gates": _WITH_GATES,
+    "before_training": _BEFORE_TRAINING,
+}
+"""What counts of section `pruning`, where a method other than APT's removes blocks."""
 
 
 def result_key(config: "ExperimentConfig") -> dict[str, Any]:
@@ -45,7 +94,7 @@ def result_key(config: "ExperimentConfig") -> dict[str, Any]:
     switches = config.switches
     key: dict[str, Any] = {
         "arm": config.arm,
-        "ablation": config.ablation,
+        "ablation": same_ablation(config.ablation),
         "model": _model(config),
         "data": _data(config),
         "training": _training(config),
@@ -54,11 +103,9 @@ def result_key(config: "ExperimentConfig") -> dict[str, Any]:
     if switches.has_events:
         key["pruning"] = _pruning(config)
     if switches.grow_ranks:
-        cap = config.tuning.rank_cap(config.training.initial_rank)
-        key["tuning"] = {**_dump(config.tuning), "max_rank": cap}
+        key["tuning"] = _tuning(config)
     if switches.distill:
-        once = set() if config.distillation.refresh_teacher else {"refresh_teacher"}
-        key["distillation"] = _dump(config.distillation, once)
+        key["distillation"] = _distillation(config)
     return key
 
 
@@ -70,7 +117,7 @@ def _model(config: "ExperimentConfig") -> dict[str, Any]:
     model, switches = config.model, config.switches
     key = _dump(model, {"model_type", "architectures", "adapter"})
     key["path"] = model.path
-    if switches.adapters:
+    if switches.adapters and not switches.adapt_all_linears:
         ffn = switches.ffn_adapters and model.adapter.apply_to_ffn is not False
         key["adapter"] = {
             "mha_components": sorted(model.adapter.mha_components),
@@ -105,9 +152,15 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
     if not switches.adapters:
         dropped |= _ADAPTERS_ONLY
     if not switches.has_events:
+        dropped.add("lr_after_event")
+    if not switches.measures_salience:
         dropped.add("momentum_salience")
-    if not (switches.has_events or switches.distill):
+    cuts_while_training = switches.has_events and switches.pruning_method != "before_training"
+    if not (cuts_while_training or switches.distill):
         dropped.add("optimizer_on_surgery")
+    dropped.add("train_head" if switches.train_all_weights else "freeze_embeddings")
+    if not switches.train_head:
+        dropped.add("train_head")
     key = _dump(training, dropped)
     key["micro_batch_size"] = config.micro_batch_size
     key["head_learning_rate"] = training.head_learning_rate or training.learning_rate
@@ -117,14 +170,57 @@ def _training(config: "ExperimentConfig") -> dict[str, Any]:
 
 
 def _pruning(config: "ExperimentConfig") -> dict[str, Any]:
+    return _blocks_removed(config) | _constraint(config)
+
+
+def _constraint(config: "ExperimentConfig") -> dict[str, Any]:
+    """What the target counts, where that is not parameters."""
     pruning = config.pruning
-    if not config.switches.prune:
-        dropped = set(_PRUNES_ONLY)
+    if not config.switches.prune or pruning.constraint == "params":
+        return {}
+    key: dict[str, Any] = {
+        "constraint": pruning.constraint,
+        "constraint_length": pruning.constraint_length or config.data.max_length,
+    }
+    if pruning.constraint == "latency_ms":
+        key["latency_batch_size"] = pruning.latency_batch_size
+    return key
+
+
+def _blocks_removed(config: "ExperimentConfig") -> dict[str, Any]:
+    pruning, switches = config.pruning, config.switches
+    if switches.pruning_method in _KEYS_OF_METHOD:
+        return pruning.model_dump(mode="json", include=_KEYS_OF_METHOD[switches.pruning_method])
+    if not switches.prune:
+        # The teacher is taken where the first window would open.
+        dropped = _PRUNES_ONLY - ({"window"} if switches.distill else set())
     else:
         dropped = {"kurtosis_weight"} if pruning.use_kurtosis is False else set()
         if pruning.pre_tuning_sparsity == 0:
             dropped |= {"calibration_batches", "calibration_batch_size"}
+        if not switches.outlier_term or switches.block_score != "salience":
+            dropped |= _KURTOSIS
+    dropped |= {"rescale"} | _GATES_ONLY | _CONSTRAINT | _PROTECTED
     return {**_dump(pruning, dropped), "num_events": pruning.event_count}
+
+
+def _tuning(config: "ExperimentConfig") -> dict[str, Any]:
+    if not config.switches.choose_adapters:
+        return _dump(config.tuning, _CHOICE_OF_ADAPTERS | {"max_rank"})
+    cap = config.tuning.rank_cap(config.training.initial_rank)
+    return {**_dump(config.tuning), "max_rank": cap}
+
+
+def _distillation(config: "ExperimentConfig") -> dict[str, Any]:
+    # Who teaches is a run: its own identity counts, not where it lies.
+    dropped = {"teacher_path"}
+    if not (config.distillation.refresh_teacher and config.switches.may_refresh_teacher):
+        dropped.add("refresh_teacher")
+    if config.switches.teacher != "self":
+        dropped.add("start_event")
+    if not config.switches.layer_loss:
+        dropped |= _LAYER_LOSS
+    return _dump(config.distillation, dropped)
 
 
 def _hardware(config: "ExperimentConfig") -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Rules between fields: what no single field can know. Each yields the problems it finds."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from apt_core.config.arms import ArmSwitches, arm_switches, is_known
+from apt_core.config.mode import OFFICIAL
 from apt_core.config.problems import Problem, did_you_mean
 from apt_core.data.tasks import HOLDOUT
 
@@ -10,11 +13,29 @@ if TYPE_CHECKING:
     from apt_core.config.experiment import ExperimentConfig
 
 
+def _switches(config: "ExperimentConfig") -> ArmSwitches:
+    """What the arm does; the whole of it where the ablation is not one of its own."""
+    known = is_known(config.arm, config.ablation)
+    return arm_switches(config.arm, config.ablation if known else "full")
+
+
 def _ablation_needs_apt(config: "ExperimentConfig") -> Iterator[Problem]:
-    if config.ablation != "full" and config.arm != "apt":
+    if not is_known(config.arm, config.ablation):
         todo = "set arm to apt, or ablation to full"
         wrong = f"only arm apt can be ablated, and arm is {config.arm}"
         yield Problem("ablation", wrong, todo, config.ablation, ("arm",))
+
+
+def _official_is_official_throughout(config: "ExperimentConfig") -> Iterator[Problem]:
+    if config.mode != "official":
+        return
+    for path, wanted in OFFICIAL.items():
+        section, _, name = path.partition(".")
+        given = getattr(getattr(config, section), name)
+        if given != wanted:
+            value = json.dumps(wanted)
+            todo = f"set it to {value}, lay the recipe official over yours, or set mode to paper"
+            yield Problem(path, f"is {value} in mode official", todo, given, ("mode",))
 
 
 def _chosen_entries_exist(config: "ExperimentConfig") -> Iterator[Problem]:
@@ -90,7 +111,8 @@ def _distillation_makes_sense(config: "ExperimentConfig") -> Iterator[Problem]:
         wrong = f"is above distill_loss_weight_end, which is {end}"
         todo = "mu rises or stays: set the start at or below the end"
         yield Problem(path, wrong, todo, start, ("distillation.distill_loss_weight_end",))
-    if distillation.prediction_weight == 0 and distillation.layer_weight == 0:
+    has_layer_loss = _switches(config).layer_loss and distillation.layer_weight > 0
+    if distillation.prediction_weight == 0 and not has_layer_loss:
         path = "distillation.prediction_weight"
         todo = "set one of them above 0, or ablation to w/o_Ds"
         involved = ("distillation.layer_weight",)
@@ -114,11 +136,50 @@ def _one_shot_stays_below_the_target(config: "ExperimentConfig") -> Iterator[Pro
         yield Problem("pruning.pre_tuning_sparsity", wrong, todo, given, others)
 
 
+def _external_teachers_know_the_whole_model(config: "ExperimentConfig") -> Iterator[Problem]:
+    one_shot = config.pruning.pre_tuning_sparsity
+    if _switches(config).teacher != "self" and one_shot > 0:
+        path = "pruning.pre_tuning_sparsity"
+        wrong = f"excludes ablation {config.ablation}, whose teacher joins the whole model"
+        yield Problem(path, wrong, "set it to 0, or ablation to full", one_shot, ("ablation",))
+
+
+def _gates_have_something_to_close(config: "ExperimentConfig") -> Iterator[Problem]:
+    if _switches(config).pruning_method == "l0_gates" and config.pruning.target_sparsity == 0:
+        todo = "set it above 0, or arm to one that does not prune (ft, lora)"
+        wrong = f"leaves the L0 gates of arm {config.arm} nothing to close"
+        yield Problem("pruning.target_sparsity", wrong, todo, 0, ("arm",))
+
+
+def _gates_count_parameters(config: "ExperimentConfig") -> Iterator[Problem]:
+    constraint = config.pruning.constraint
+    if _switches(config).pruning_method == "l0_gates" and constraint != "params":
+        wrong = f"is {constraint}, and the L0 gates of arm {config.arm} can only count parameters"
+        yield Problem("pruning.constraint", wrong, "set it to params", constraint, ("arm",))
+
+
+def _searches_are_fair(config: "ExperimentConfig") -> Iterator[Problem]:
+    tries = [block.num_tries for block in config.orchestration.grid]
+    searched = [i for i, block in enumerate(config.orchestration.grid) if block.search]
+    if not searched:
+        return
+    for i, count in enumerate(tries):
+        if count != max(tries):
+            wrong = f"has {count} tries, and another block has {max(tries)}"
+            todo = "give every block equally many, so that no arm is favoured"
+            yield Problem(f"orchestration.grid[{i}].search", wrong, todo, count)
+    if not config.training.choose_best:
+        wrong = "is off, and a search needs a score on held-out rows"
+        todo = "set it to true, and data.holdout_rows above 0"
+        involved = tuple(f"orchestration.grid[{i}].search" for i in searched)
+        yield Problem("training.choose_best", wrong, todo, False, involved)
+
+
 def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Problem]:
     wanted = {
         "training.choose_best": config.training.choose_best,
         "distillation.refresh_teacher": (
-            config.distillation.refresh_teacher and config.switches.distill
+            config.distillation.refresh_teacher and _switches(config).may_refresh_teacher
         ),
     }
     data = config.data
@@ -138,6 +199,7 @@ def _what_is_chosen_is_not_reported(config: "ExperimentConfig") -> Iterator[Prob
 
 RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _ablation_needs_apt,
+    _official_is_official_throughout,
     _chosen_entries_exist,
     _batch_divides,
     _length_is_known,
@@ -146,6 +208,10 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _distillation_makes_sense,
     _ranks_may_start,
     _one_shot_stays_below_the_target,
+    _external_teachers_know_the_whole_model,
+    _gates_have_something_to_close,
+    _gates_count_parameters,
+    _searches_are_fair,
     _what_is_chosen_is_not_reported,
 )
 

@@ -1,5 +1,6 @@
 """Sections `evaluation`, `hardware`, `orchestration`, `tracking`: measuring and running."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -160,6 +161,17 @@ class GridBlock(Section):
     """Values of `training.seed`."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Dotted field path -> value, for every trial of this block."""
+    search: dict[str, Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """Dotted field path -> values to try, for every trial of this block. The report shows the
+    values that do best on the held-out rows. All blocks must try equally often, and
+    `training.choose_best` must be on."""
+
+    @property
+    def num_tries(self) -> int:
+        """How many trainings stand behind one trial of this block."""
+        return math.prod(len(values) for values in self.search.values())
 
 
 class OrchestrationConfig(Section):
@@ -176,6 +188,8 @@ class OrchestrationConfig(Section):
     """How often a trial is restarted from its last checkpoint before it counts as failed."""
     grid: Annotated[tuple[GridBlock, ...], Listed] = ()
     """Blocks of trials of a sweep; empty: the one run that this configuration describes."""
+    searched: Annotated[tuple[Text, ...], Listed] = ()
+    """Written by a sweep into its trials: the paths of `search`. Leave it alone."""
 
     @property
     def results_path(self) -> Path:

@@ -33,11 +33,21 @@ class TrainingConfig(Section):
     """Peak learning rate. Adapters: 2e-4; full fine-tuning: 2e-5."""
     head_learning_rate: Positive | None = None
     """Peak learning rate of the task head; null: `learning_rate`."""
+    train_head: bool = True
+    """Whether the task head learns beside the adapters; full fine-tuning always trains it. The
+    authors left a fresh head at its random start."""
+    freeze_embeddings: bool = False
+    """Whether full fine-tuning leaves the embedding tables as they are (and what is tied to them),
+    as the authors did. Adapters never train them."""
     warmup: Duration = Duration(6, "%")
     """Steps in which the learning rate rises from 0 to its peak."""
     lr_schedule: Literal["linear", "constant"] = "linear"
     """What follows the warm-up: `linear` falls to 0 at the last step, `constant` stays at the
     peak."""
+    lr_after_event: Literal["schedule", "peak"] = "schedule"
+    """Learning rate from the first event on: `schedule` goes on as before; `peak` stays at the peak
+    until the teacher leaves, then falls from a tenth of it to 0, as in the authors' code, whose
+    schedule was bound to an optimizer that an event throws away."""
     optimizer: Literal["adamw"] = "adamw"
     """Optimizer."""
     weight_decay: NonNegative = 0.1

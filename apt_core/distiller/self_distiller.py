@@ -1,7 +1,7 @@
 """SelfDistiller: the model's own earlier self teaches it while it is pruned (paper section 4.4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -38,6 +38,8 @@ class Loss:
     distill: Tensor
     mu: float
     """Share of the distillation loss in the total."""
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further numbers to be logged, by name."""
 
 
 class TaskDistiller:
@@ -98,12 +100,10 @@ class SelfDistiller:
     The teacher is a second tree over the *same* frozen weights: only adapters and head are copied.
     When the student is sliced it gets new weights, and the teacher keeps the dense ones until it is
     dropped. L = mu * L_distill + (1 - mu) * L_task, with
-    L_distill = w_p * KL(p_t || p_s) * tau^2 + w_l * sum over sampled layers of
-    MSE(Tr(H_s^phi(i)), H_t^i).
+    L_distill = w_p * KL(p_t || p_s) * tau^2 + w_l * sum_i MSE(Tr(H_s^phi(i)), H_t^i), i sampled.
 
-    With `mask_padding` the mean over a step's micro-batches and workers is the loss of its whole
-    batch, unless a layer has to be chosen by its loss. Without it padding counts, so the split
-    matters: every micro-batch is padded to its own longest row.
+    With `mask_padding` the mean over a step's micro-batches and workers is the loss of its batch,
+    unless a layer has to be chosen by its loss. Without it the split matters: padding counts.
 
     Args:
         model_map: where the layers are.

@@ -21,6 +21,7 @@ from apt_core.evaluator.generation import (
 )
 from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib, reset_peak_memory
 from apt_core.models.structure import Structure
+from apt_core.pruner.cost import MacCost
 from apt_core.report import InferencePoint
 
 Batch = Mapping[str, Tensor]
@@ -30,11 +31,7 @@ _EXPECTED = frozenset({"labels", "start_positions", "end_positions"})
 
 
 def macs_per_sample(structure: Structure, num_tokens: float, target_tokens: float = 0.0) -> int:
-    """Multiply-accumulates of the layers for one sample.
-
-    Attention whose queries come from S tokens and keys from T: per head 2 d d_h (S + T) + 2 S T d_h
-    (a group of query heads counts its queries once each, its key and value once), per neuron 2 S d
-    (gated: 3 S d). Embeddings and head are excluded, and so is what a causal mask leaves out.
+    """Multiply-accumulates of the layers for one sample, see `MacCost`.
 
     Args:
         structure: the model's shape.
@@ -44,18 +41,7 @@ def macs_per_sample(structure: Structure, num_tokens: float, target_tokens: floa
     Returns:
         The count, rounded.
     """
-    tokens = {"source": num_tokens, "target": target_tokens}
-    total = 0.0
-    for s in structure.sub_blocks:
-        own, memory = tokens[s.stream], tokens[s.memory]
-        if s.kind == "ffn":
-            total += s.num_units * s.per_unit_per_dim * structure.hidden_size * own
-            continue
-        queries = 2 * s.unit_width  # channels of the query and output projections
-        keys = s.per_unit_per_dim - queries
-        total += s.num_units * structure.hidden_size * (queries * own + keys * memory)
-        total += s.num_units * 2 * own * memory * s.unit_width
-    return round(total)
+    return round(MacCost(num_tokens, target_tokens).total(structure))
 
 
 def merged_copy(student: nn.Module) -> nn.Module:
@@ -212,13 +198,14 @@ def _own_peak_memory_gib(model: nn.Module, batches: Sequence[Batch]) -> float:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    _synchronize()
+    synchronize()
     start = time.perf_counter()
     call()
-    _synchronize()
+    synchronize()
     return time.perf_counter() - start
 
 
-def _synchronize() -> None:
+def synchronize() -> None:
+    """Wait until the GPU has done what it was told, where there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -19,6 +19,22 @@ def set_submodule(model: nn.Module, path: str, module: nn.Module) -> None:
     setattr(parent, name, module)
 
 
+def find_submodule(model: nn.Module, path: str) -> nn.Module | None:
+    """The module at a path, or None where the sub-block that it belonged to is gone.
+
+    Args:
+        model: the tree.
+        path: dotted path.
+
+    Returns:
+        The module.
+    """
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return None
+
+
 def checkpoint_activations(model: Any) -> None:
     """Recompute every layer in the backward pass instead of keeping its activations.
 

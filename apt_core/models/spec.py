@@ -102,6 +102,11 @@ class ArchSpec:
     adapts_ffn: bool = True
     """Whether feed-forward layers get adapters unless the user says otherwise."""
 
+    @property
+    def is_decoder(self) -> bool:
+        """Whether it writes and has no encoder."""
+        return "causal_lm" in self.heads
+
 
 ENCODER_TASKS: Mapping[str, HeadKind] = {
     "classification": "sequence_classification",

@@ -1,9 +1,12 @@
 """The one module that an engine trains: the student and, while it distils, its teacher."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from apt_core.baselines.gates import Gates
 
 STUDENT = "student."
 """Prefix of the student's parameter names inside `TrainedModules`."""
@@ -19,15 +22,23 @@ class TrainedModules(nn.Module):
     student: nn.Module
     teacher: nn.Module | None
     projection: nn.Module | None
+    gates: "Gates | None"
+    """Learned masks of the student's blocks, while an arm has such."""
 
     def __init__(self, student: nn.Module) -> None:
         super().__init__()
         self.student = student
         self.register_module("teacher", None)
         self.register_module("projection", None)
+        self.register_module("gates", None)
 
     def forward(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call ``function(self, *args)``: whatever is computed runs inside the engine's forward."""
+        """Call ``function(self, *args)``: whatever is computed runs inside the engine's forward.
+
+        Gates are settled for evaluation; in training the distiller draws them.
+        """
+        if self.gates is not None and not self.training:
+            self.gates.settle(self.student)
         return function(self, *args)
 
     def train(self, mode: bool = True) -> "TrainedModules":
@@ -45,3 +56,18 @@ class TrainedModules(nn.Module):
         for name, parameter in self.teacher.named_parameters(remove_duplicate=False):
             if own.get(name) is parameter:
                 yield name
+
+    def part_from_teacher(self, names: Collection[str]) -> None:
+        """Give the student parameters of its own in place of some that are the teacher's as well.
+
+        Args:
+            names: parameters by their names in here; only the teacher's shared ones matter.
+        """
+        fresh: dict[int, nn.Parameter] = {}
+        for name in [n for n in self.shared_with_teacher() if f"teacher.{n}" in names]:
+            path, _, leaf = name.rpartition(".")
+            shared = self.student.get_parameter(name)
+            if id(shared) not in fresh:  # what the student itself shares stays one
+                copy = nn.Parameter(shared.detach().clone(), shared.requires_grad)
+                fresh[id(shared)] = copy
+            setattr(self.student.get_submodule(path), leaf, fresh[id(shared)])

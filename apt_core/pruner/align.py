@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from apt_core.models.structure import Structure, SubBlock
+from apt_core.pruner.cost import PARAMS, CostModel
 
 
 def quantum_of(sub_block: SubBlock, round_to: int) -> int:
@@ -23,6 +24,7 @@ def aligned_counts(
     budget: int | float,
     at_least: Sequence[int],
     round_to: int,
+    cost: CostModel = PARAMS,
 ) -> list[int]:
     """Round every count down to its quantum, then give back what the budget still allows.
 
@@ -34,9 +36,10 @@ def aligned_counts(
         structure: what there is now.
         counts: blocks that a search keeps, by group.
         densities: salience densities of a group's blocks, falling, by group.
-        budget: parameters that may stay.
+        budget: cost that may stay.
         at_least: blocks that must stay, by group; rounded up.
         round_to: widths become multiples of this.
+        cost: what the budget counts.
 
     Returns:
         Aligned counts; together they fit the budget whenever the rounded-up floors do.
@@ -59,17 +62,21 @@ def aligned_counts(
         group = -max(offers)[1]
         step = min(quanta[group], sizes[group] - aligned[group])
         larger = [*aligned[:group], aligned[group] + step, *aligned[group + 1 :]]
-        if params_of(structure, larger) <= budget:
+        if cost.total(with_counts(structure, larger)) <= budget:
             aligned = larger
         else:
             is_open[group] = False
 
 
+def with_counts(structure: Structure, counts: Sequence[int]) -> Structure:
+    """The same model with so many blocks in every group."""
+    names = [s.name for s in structure.sub_blocks]
+    return structure.with_units(dict(zip(names, counts[:-1], strict=True)), counts[-1])
+
+
 def params_of(structure: Structure, counts: Sequence[int]) -> int:
     """Layer parameters with so many blocks in every group [paper Eq. 14]."""
-    hidden = counts[-1]
-    names = [s.name for s in structure.sub_blocks]
-    return structure.with_units(dict(zip(names, counts[:-1], strict=True)), hidden).num_params()
+    return with_counts(structure, counts).num_params()
 
 
 def _rounded(count: int, floor: int, quantum: int, size: int) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from apt_core.adapters.linear import APTLinear
 from apt_core.adapters.norm import MaskedLayerNorm, MaskedRMSNorm
 from apt_core.models.arch import ModelMap, SubBlockMap
+from apt_core.models.modules import find_submodule
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks
 
@@ -28,6 +29,9 @@ class BlockMasks:
 
     def __init__(self, structure: Structure) -> None:
         self.units = {s.name: torch.ones(s.num_units) for s in structure.sub_blocks}
+        self.sub_blocks: dict[str, Tensor] = {}
+        """Factors on all that a sub-block adds; only gates have them, and 0 means that it is gone.
+        """
         self.hidden = torch.ones(structure.hidden_size)
 
     def step_toward(self, kept: KeptBlocks, step_size: float) -> None:
@@ -75,11 +79,11 @@ def apply_masks(model: nn.Module, model_map: ModelMap, masks: BlockMasks | None)
         masks: the masks of its present structure.
     """
     for path in model_map.norms():
-        norm = _find(model, path)
+        norm = find_submodule(model, path)
         if isinstance(norm, MaskedLayerNorm | MaskedRMSNorm):
             norm.set_mask(None if masks is None else _like(masks.hidden, norm.weight))
     for sub_block in model_map.sub_blocks:
-        writer = _find(model, sub_block.writer.path)
+        writer = find_submodule(model, sub_block.writer.path)
         if isinstance(writer, APTLinear):
             _mask_sub_block(model, sub_block, writer, masks)
 
@@ -87,7 +91,7 @@ def apply_masks(model: nn.Module, model_map: ModelMap, masks: BlockMasks | None)
 def _mask_sub_block(
     model: nn.Module, sub_block: SubBlockMap, writer: APTLinear, masks: BlockMasks | None
 ) -> None:
-    norm = None if sub_block.norm is None else _find(model, sub_block.norm)
+    norm = None if sub_block.norm is None else find_submodule(model, sub_block.norm)
     # A norm in front of the readers needs no bypass: a silenced writer is enough.
     post_norm = norm if isinstance(norm, MaskedLayerNorm) else None
     if masks is None:
@@ -96,21 +100,42 @@ def _mask_sub_block(
             post_norm.is_bypassed = False
         return
     units = masks.units[sub_block.name]
-    is_dead = not bool((units != 0).any())
+    is_dead = is_silent(masks, sub_block.name)
     writer.input_mask = _like(units.repeat_interleave(sub_block.unit_width), writer.weight)
     # A sub-block without units is gone with its bias and its norm: silence both.
-    hidden = torch.zeros_like(masks.hidden) if is_dead else masks.hidden
-    writer.output_mask = _like(hidden, writer.weight)
+    output = torch.zeros_like(masks.hidden) if is_dead else output_factors(masks, sub_block.name)
+    writer.output_mask = _like(output, writer.weight)
     if post_norm is not None:
         post_norm.is_bypassed = is_dead
 
 
-def _find(model: nn.Module, path: str) -> nn.Module | None:
-    """The layer at a path, or None when its sub-block has been removed."""
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        return None
+def is_silent(masks: BlockMasks, name: str) -> bool:
+    """Whether a sub-block adds nothing: no unit is left, or its own factor is 0.
+
+    Args:
+        masks: all masks.
+        name: the sub-block.
+
+    Returns:
+        Whether it is as good as gone.
+    """
+    factor = masks.sub_blocks.get(name)
+    is_closed = factor is not None and not bool(factor != 0)
+    return is_closed or not bool((masks.units[name] != 0).any())
+
+
+def output_factors(masks: BlockMasks, name: str) -> Tensor:
+    """What every hidden dimension of a sub-block's output is multiplied with.
+
+    Args:
+        masks: all masks.
+        name: the sub-block; not a silent one.
+
+    Returns:
+        One factor per hidden dimension.
+    """
+    factor = masks.sub_blocks.get(name)
+    return masks.hidden if factor is None else masks.hidden * factor
 
 
 def _like(mask: Tensor, weight: Tensor) -> Tensor:

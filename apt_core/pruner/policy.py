@@ -8,6 +8,7 @@ from torch import Tensor
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import BlockSalience, Floors, search_blocks
 from apt_core.pruner.surgery import structure_after
@@ -26,14 +27,15 @@ class PrunePlan:
 
 
 class AdaptivePruner:
-    """Chooses blocks by salience density under a parameter budget (paper section 4.2).
+    """Chooses blocks by salience density under a budget (paper section 4.2).
 
     Args:
         scheduler: when to prune and to what density.
-        original: the unpruned structure; densities are fractions of its parameters.
+        original: the unpruned structure; densities are fractions of its cost.
         model_map: which sub-block an adapter belongs to.
         floors: what must stay.
         mask_step: how far masks move at every step of a window.
+        cost: what a density is a fraction of; the paper counts parameters.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class AdaptivePruner:
         *,
         floors: Floors,
         mask_step: float,
+        cost: CostModel = PARAMS,
     ) -> None:
         self.scheduler = scheduler
         self.original = original
         self.model_map = model_map
         self.floors = floors
         self.mask_step = mask_step
+        self.cost = cost
 
     def plan(self, step: int, structure: Structure, salience: BlockSalience) -> PrunePlan:
         """The blocks that stay at the next event.
@@ -60,7 +64,7 @@ class AdaptivePruner:
             salience: running salience of its blocks.
 
         Returns:
-            The plan; it never holds more parameters than the target density allows.
+            The plan; it never costs more than the target density allows.
         """
         return self.plan_to(self.scheduler.target_density(step), structure, salience)
 
@@ -68,13 +72,13 @@ class AdaptivePruner:
         """The blocks that stay at a density.
 
         Args:
-            density: fraction of the original layer parameters that may stay.
+            density: fraction of the original layers' cost that may stay.
             structure: the present structure.
             salience: salience of its blocks.
 
         Returns:
-            The plan; it never holds more parameters than the density allows.
+            The plan; it never costs more than the density allows.
         """
-        budget = density * self.original.num_params()
-        kept = search_blocks(structure, salience, budget, self.floors)
+        budget = density * self.cost.total(self.original)
+        kept = search_blocks(structure, salience, budget, self.floors, cost=self.cost)
         return PrunePlan(kept, structure_after(structure, kept, self.model_map), density)

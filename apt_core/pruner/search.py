@@ -1,7 +1,7 @@
-"""Which blocks stay under a parameter budget: a global ranking by density [paper section 4.2]."""
+"""Which blocks stay under a budget: a global ranking by density [paper section 4.2]."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from apt_core.errors import BudgetError
 from apt_core.models.structure import Structure, SubBlock
 from apt_core.models.surgery_record import KeptBlocks
-from apt_core.pruner.align import aligned_counts
+from apt_core.pruner.align import aligned_counts, with_counts
+from apt_core.pruner.cost import PARAMS, CostModel
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,14 @@ class Floors:
 
 
 def search_blocks(
-    structure: Structure, salience: BlockSalience, budget: int | float, floors: Floors
+    structure: Structure,
+    salience: BlockSalience,
+    budget: int | float,
+    floors: Floors,
+    *,
+    cost: CostModel = PARAMS,
 ) -> KeptBlocks:
-    """Keep the densest blocks whose parameters together fit the budget [paper Eq. 6, 12, 14].
+    """Keep the densest blocks whose costs together fit the budget [paper Eq. 6, 12, 14].
 
     Every block gets a salience density ``rho(b) = S(b) / C(b)``, C(b) being the weights it frees.
     All heads, neurons and hidden dimensions are ranked by it in one descending list (ties: heads
@@ -58,42 +64,46 @@ def search_blocks(
 
     is at most the budget, where sub-block s keeps n_s' units with p_s weights per hidden dimension
     and u_s biases each, a_s parameters per hidden dimension and f_s others go with the sub-block as
-    a whole while any unit stays, and d' hidden dimensions stay. C never falls from prefix to
-    prefix, so the longest one is well defined. The best blocks of each floor stand before all
-    others. With `Floors.round_to` the counts are aligned afterwards.
+    a whole while any unit stays, and d' hidden dimensions stay. The best blocks of each floor stand
+    before all others. With `Floors.round_to` the counts are aligned afterwards.
 
     Deviation from the paper: C also counts biases and norms (Eq. 14 counts matrices only), and the
-    floors are new. A salience that is missing, of the wrong length or not finite is a ValueError;
-    floors that alone exceed the budget are a BudgetError.
+    floors are new; with another `cost`, C(b) and C are what it says. A salience that is missing or
+    not finite is a ValueError; floors that alone exceed the budget are a BudgetError.
 
     Args:
         structure: What the model has now; its counts and costs are those of the ranking.
         salience: One value for each block of the structure.
-        budget: Largest number of encoder/decoder-layer parameters that may stay; at or above the
-            present number everything stays.
+        budget: Largest cost that may stay; at or above the present cost everything stays.
         floors: Blocks that must stay.
+        cost: What the budget counts.
 
     Returns:
-        Sorted kept indices for every sub-block (empty where nothing stays) and for the hidden
-        dimensions.
+        Sorted kept indices of every sub-block (empty where nothing stays) and of the dimensions.
     """
-    sub_blocks = structure.of_kind("attention") + structure.of_kind("ffn")
-    sizes = [s.num_units for s in sub_blocks] + [structure.hidden_size]
+    by_kind = structure.of_kind("attention") + structure.of_kind("ffn")
+    ordered = replace(structure, sub_blocks=by_kind)
+    sizes = _sizes(ordered)
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    must_stay = [*(floors.of(s) for s in sub_blocks), floors.min_hidden]
-
-    density = _densities(structure, sub_blocks, salience)
-    order = _ranking(density, group, must_stay)
-    num_floor = sum(min(floor, size) for floor, size in zip(must_stay, sizes, strict=True))
-    num_kept = _longest_prefix(_prefix_params(sub_blocks, group[order]), budget, num_floor, floors)
-
+    density = _densities(ordered, salience, cost)
+    order = ranking(density, group, _must_stay(ordered, floors))
+    num_kept = _longest_prefix(ordered, group[order], budget, floors, cost=cost)
     stays = torch.zeros(len(order), dtype=torch.bool)
     stays[order[:num_kept]] = True
-    ordered = replace(structure, sub_blocks=sub_blocks)
-    stays = _aligned(ordered, density, stays, floors=floors, budget=budget)
+    stays = _aligned(ordered, density, stays, floors=floors, budget=budget, cost=cost)
     *units, hidden = (part.nonzero().flatten() for part in torch.split(stays, sizes))
-    kept = dict(zip((s.name for s in sub_blocks), units, strict=True))
+    kept = dict(zip((s.name for s in by_kind), units, strict=True))
     return KeptBlocks({s.name: kept[s.name] for s in structure.sub_blocks}, hidden)
+
+
+def _sizes(structure: Structure) -> list[int]:
+    """Blocks of every group: of the sub-blocks in their order and, last, the hidden dimensions."""
+    return [s.num_units for s in structure.sub_blocks] + [structure.hidden_size]
+
+
+def _must_stay(structure: Structure, floors: Floors) -> list[int]:
+    """The floor of every group."""
+    return [*(floors.of(s) for s in structure.sub_blocks), floors.min_hidden]
 
 
 def _aligned(
@@ -103,19 +113,21 @@ def _aligned(
     *,
     floors: Floors,
     budget: int | float,
+    cost: CostModel,
 ) -> Tensor:
     """The same choice with aligned widths: of every group its densest blocks stay."""
     if floors.round_to == 1:
         return stays
-    sizes = [s.num_units for s in structure.sub_blocks] + [structure.hidden_size]
+    sizes = _sizes(structure)
     by_group = [part.sort(descending=True, stable=True) for part in torch.split(density, sizes)]
     counts = aligned_counts(
         structure,
         [int(part.sum()) for part in torch.split(stays, sizes)],
         [part.values.tolist() for part in by_group],
         budget=budget,
-        at_least=[*(floors.of(s) for s in structure.sub_blocks), floors.min_hidden],
+        at_least=_must_stay(structure, floors),
         round_to=floors.round_to,
+        cost=cost,
     )
     aligned = [torch.zeros(size, dtype=torch.bool) for size in sizes]
     for part, count, chosen in zip(by_group, counts, aligned, strict=True):
@@ -130,22 +142,22 @@ def count_params(structure: Structure, kept: KeptBlocks) -> int:
 
 
 def _densities(
-    structure: Structure, sub_blocks: Sequence[SubBlock], salience: BlockSalience
+    structure: Structure, salience: BlockSalience, cost: CostModel
 ) -> Float[Tensor, " blocks"]:
     """``rho(b) = S(b) / C(b)`` of all blocks: sub-blocks in the given order, hidden dims last."""
     densities = []
-    for sub_block in sub_blocks:
+    for sub_block in structure.sub_blocks:
         values = salience.units.get(sub_block.name, torch.empty(0))
         _check(values, sub_block.num_units, sub_block.name)
-        densities.append(_density(values, structure.unit_cost(sub_block)))
+        densities.append(_density(values, cost.unit_cost(structure, sub_block)))
     _check(salience.hidden, structure.hidden_size, "hidden dimensions")
-    densities.append(_density(salience.hidden, structure.hidden_cost()))
+    densities.append(_density(salience.hidden, cost.hidden_cost(structure)))
     return torch.cat(densities)
 
 
-def _density(salience: Tensor, cost: int) -> Tensor:
-    """Salience per parameter in fp64; what frees nothing any more counts as one parameter."""
-    return salience.detach().to("cpu", torch.float64) / max(cost, 1)
+def _density(salience: Tensor, cost: int | float) -> Tensor:
+    """Salience per cost in fp64."""
+    return salience.detach().to("cpu", torch.float64) / cost
 
 
 def _check(salience: Tensor, expected: int, where: str) -> None:
@@ -157,7 +169,7 @@ def _check(salience: Tensor, expected: int, where: str) -> None:
         raise ValueError(f"salience of {where}: {num_bad} of {expected} values are not finite")
 
 
-def _ranking(
+def ranking(
     density: Float[Tensor, " blocks"], group: Int[Tensor, " blocks"], must_stay: Sequence[int]
 ) -> Int[Tensor, " blocks"]:
     """Blocks by falling density, the best `must_stay` of each group first; stable in ties."""
@@ -176,34 +188,36 @@ def _position_in_group(group: Int[Tensor, " blocks"]) -> Int[Tensor, " blocks"]:
     return position
 
 
-def _prefix_params(
-    sub_blocks: Sequence[SubBlock], ranked_group: Int[Tensor, " blocks"]
-) -> Int[Tensor, " blocks"]:
-    """Exact parameters of every prefix of the ranking: ``d' * A + B`` with three running sums."""
-
-    def costs(of: Callable[[SubBlock], int]) -> Tensor:
-        return torch.tensor([of(s) for s in sub_blocks] + [0])[ranked_group]
-
-    is_first = _position_in_group(ranked_group) == 0
-    hidden_size = (ranked_group == len(sub_blocks)).cumsum(dim=0)
-    per_dim = costs(lambda s: s.per_unit_per_dim) + costs(lambda s: s.per_dim_if_alive) * is_first
-    others = costs(lambda s: s.per_unit) + costs(lambda s: s.fixed_if_alive) * is_first
-    return hidden_size * per_dim.cumsum(dim=0) + others.cumsum(dim=0)
-
-
 def _longest_prefix(
-    params: Int[Tensor, " blocks"], budget: int | float, num_floor: int, floors: Floors
+    structure: Structure,
+    ranked_group: Int[Tensor, " blocks"],
+    budget: int | float,
+    floors: Floors,
+    *,
+    cost: CostModel,
 ) -> int:
-    """Length of the longest prefix within the budget; params never fall from prefix to prefix."""
-    needed = int(params[num_floor - 1]) if num_floor else 0
-    if not budget >= needed:
-        raise BudgetError(
-            f"the floors ({floors.min_heads} heads and {floors.min_neurons} neurons per sub-block, "
-            f"{floors.min_hidden} hidden dimensions) need {needed:,} parameters, but the budget is "
-            f"{budget:,.0f}; lower pruning.min_heads, pruning.min_neurons, pruning.min_hidden or "
-            "pruning.target_sparsity"
-        )
-    if math.isinf(budget):
-        return len(params)
-    # Against a float, torch would compare these counts as fp32, which is exact only up to 2**24.
-    return int((params <= math.floor(budget)).sum())
+    """Length of the longest prefix within the budget; costs never fall from prefix to prefix."""
+    sizes = _sizes(structure)
+    num_floor = sum(map(min, _must_stay(structure, floors), sizes))
+
+    def cost_of(length: int) -> int | float:
+        counts = torch.bincount(ranked_group[:length], minlength=len(sizes)).tolist()
+        return cost.total(with_counts(structure, counts))
+
+    _check_floors(cost_of(num_floor), budget, floors, cost)
+    lengths = range(num_floor, len(ranked_group) + 1)
+    return num_floor + bisect_right(lengths, budget, key=cost_of) - 1
+
+
+def _check_floors(
+    needed: int | float, budget: int | float, floors: Floors, cost: CostModel
+) -> None:
+    """Refuse a budget that the floors alone exceed, and one that is not a number."""
+    if budget >= needed:
+        return
+    raise BudgetError(
+        f"the floors ({floors.min_heads} heads and {floors.min_neurons} neurons per sub-block, "
+        f"{floors.min_hidden} hidden dimensions) need {needed:,.{cost.decimals}f} {cost.unit}, but "
+        f"the budget is {budget:,.{cost.decimals}f}; lower pruning.min_heads, pruning.min_neurons, "
+        "pruning.min_hidden or pruning.target_sparsity"
+    )

@@ -16,7 +16,7 @@ from apt_core.models.surgery_record import Surgery
 from apt_core.pruner.search import BlockSalience
 from apt_core.salience import scores
 from apt_core.salience.kurtosis import add_outlier_term
-from apt_core.salience.merged import writer_weights
+from apt_core.salience.merged import merged_weights
 from apt_core.salience.taps import sum_over_tokens, tap_input, tap_output
 from apt_core.trainer.distributed import all_reduce_sum, world_size
 
@@ -191,7 +191,7 @@ class SalienceCollector:
             blocks = add_outlier_term(
                 blocks,
                 means,
-                writer_weights(self.model, self._writers(), self.prefix, full_parameters),
+                merged_weights(self.model, self._writers(), self.prefix, full_parameters),
                 structure=self.structure,
                 weight=self.settings.kurtosis_weight,
             )

@@ -1,4 +1,4 @@
-"""The weights that the outlier term looks at, as the model will be served: adapters folded in."""
+"""Weights as the model will be served: adapters folded in."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,21 +9,21 @@ from apt_core.adapters.linear import APTLinear
 ReadParameters = Callable[[list[str]], dict[str, Tensor]]
 
 
-def writer_weights(
-    model: nn.Module, writers: Mapping[str, str], prefix: str, full_parameters: ReadParameters
+def merged_weights(
+    model: nn.Module, projections: Mapping[str, str], prefix: str, full_parameters: ReadParameters
 ) -> dict[str, Tensor]:
-    """W + s W_B W_A of the projections that write to the residual stream (paper Eq. 5), in fp32.
+    """W + s W_B W_A of some projections, in fp32.
 
     Args:
         model: the student; an engine may hold its parameters in pieces.
-        writers: sub-block -> path of its writing projection.
+        projections: key -> path of a projection.
         prefix: what stands before the student's parameter names in the engine's module.
         full_parameters: reads parameters of the engine's module by name.
 
     Returns:
-        Sub-block -> weight, (hidden, channels).
+        Key -> weight.
     """
-    layers = {path: _layer(model, path) for path in writers.values()}
+    layers = {path: _layer(model, path) for path in projections.values()}
     leaves = [
         f"{path}.{leaf}"
         for path, layer in layers.items()
@@ -31,7 +31,7 @@ def writer_weights(
     ]
     named = full_parameters([f"{prefix}{leaf}" for leaf in leaves])
     values = {leaf: named[f"{prefix}{leaf}"].float() for leaf in leaves}
-    return {name: _merged(values, path, layers[path]) for name, path in writers.items()}
+    return {name: _merged(values, path, layers[path]) for name, path in projections.items()}
 
 
 def _merged(values: Mapping[str, Tensor], path: str, layer: APTLinear) -> Tensor:

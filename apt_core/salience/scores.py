@@ -42,6 +42,25 @@ def block_salience(
     return products.reshape(products.numel() // unit_width, unit_width).sum(dim=1)
 
 
+def weight_magnitude(
+    weight: Float[Tensor, "rows columns"], dim: int, unit_width: int = 1
+) -> Float[Tensor, " units"]:
+    """Size of the weights of heads, neurons or hidden dimensions: ``sum |W|``, in [0, inf).
+
+    Not of the paper: what the control `magnitude` ranks blocks by.
+
+    Args:
+        weight: One projection, adapters folded in.
+        dim: 0: a unit is rows of the weight; 1: columns.
+        unit_width: Neighbouring rows or columns that make up one unit.
+
+    Returns:
+        One sum per unit.
+    """
+    sums = _at_least_fp32(weight).abs().sum(dim=1 - dim)
+    return sums.reshape(sums.numel() // unit_width, unit_width).sum(dim=1)
+
+
 def kurtosis(values: Float[Tensor, "..."], dim: int | tuple[int, ...]) -> Float[Tensor, "..."]:
     """Fisher's excess kurtosis over `dim` [paper Eq. 5].
 

@@ -12,18 +12,22 @@ from apt_core.errors import ConfigError
 from apt_core.evaluator.memory import reset_peak_memory
 from apt_core.models.loading import LoadedModel
 from apt_core.models.structure import Structure
-from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import RunReport
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
+from apt_core.trainer.build_cost import LATENCY_TABLE, build_cost
+from apt_core.trainer.build_l0 import gate_rates
 from apt_core.trainer.build_reporter import build_reporter, run_facts
+from apt_core.trainer.build_teacher import first_modules, teacher_loader
+from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.callbacks import Callback, Callbacks
-from apt_core.trainer.checkpoint import Checkpointer
+from apt_core.trainer.checkpoint import Checkpointer, Reshape
 from apt_core.trainer.loop import APTrainer, Cadence
 from apt_core.trainer.metric_log import MetricLog
-from apt_core.trainer.optim import learning_rate_at
+from apt_core.trainer.optim import detached_learning_rate_at, learning_rate_at
 from apt_core.trainer.rng import seed_everything, seed_worker
+from apt_core.trainer.selection import BestWeights
 from apt_core.trainer.state import TrainerState
 
 BEST_WEIGHTS = "best.safetensors"
@@ -86,37 +90,53 @@ def build_trainer(
     loaded, structure = _build_model(config)
     loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
-    distiller = method.build_distiller(config, plan, loaded, structure)
-    calibration = partial(parts.calibration_batches_on, loader, device, config)
+    cost = build_cost(config, loaded, device=device, run_dir=run_dir, run_id=run_id)
+    teacher = teacher_loader(config, loaded, tokenizer)
+    distiller = method.build_distiller(config, plan, loaded, structure, teacher)
+    state = TrainerState(plan.total_steps, structure, loaded.structure)
+    batches = partial(parts.calibration_batches_on, loader, device, config)
+    calibration = Calibration(batches, device, config.hardware.precision != "fp32", cost)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
-    reporter = build_reporter(
-        config, loaded, tokenizer, loader, device=device, run_dir=run_dir, facts=facts, best=best
-    )
-    checkpointer = Checkpointer(
-        run_dir / "checkpoints",
-        run_id=run_id,
-        reshape=method.reshaper(config, loaded, structure, distiller),
-        keep=config.training.keep_checkpoints,
-        attached=None if best is None else best.path,
-    )
+    measured = partial(build_reporter, device=device, run_dir=run_dir, best=best, cost=cost)
+    reshape = method.reshaper(config, loaded, structure, distiller)
     return APTrainer(
-        modules=TrainedModules(loaded.model),
-        state=TrainerState(plan.total_steps, structure, loaded.structure),
+        modules=first_modules(distiller, loaded, state),
+        state=state,
         batches=partial(parts.batches_on, loader, device),
-        make_engine=parts.engine_factory(config, loaded, device),
+        make_engine=parts.engine_factory(config, loaded, device, gate_rates(config, plan)),
         salience=method.build_salience(config, loaded, structure),
-        controller=method.build_controller(config, plan, loaded, structure, distiller),
-        distiller=distiller,
-        evaluator=reporter,
-        checkpointer=checkpointer,
+        controller=method.build_controller(
+            config, plan, loaded, structure, distiller, calibration=calibration
+        ),
+        distiller=method.build_loss(config, plan, loaded, distiller),
+        evaluator=measured(config, loaded, tokenizer, loader, facts=facts),
+        checkpointer=_checkpointer(config, run_dir, run_id, reshape, best=best),
         callbacks=_observers(run_dir, callbacks),
         learning_rate=_learning_rate(config, plan),
         phase=partial(parts.phase_of, plan),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
-        one_shot=method.build_one_shot(config, loaded, structure, calibration, device=device),
+        one_shot=method.build_one_shot(config, loaded, structure, calibration),
         should_stop=should_stop,
+    )
+
+
+def _checkpointer(
+    config: ExperimentConfig,
+    run_dir: Path,
+    run_id: str,
+    reshape: Reshape,
+    *,
+    best: BestWeights | None,
+) -> Checkpointer:
+    return Checkpointer(
+        run_dir / "checkpoints",
+        run_id=run_id,
+        reshape=reshape,
+        keep=config.training.keep_checkpoints,
+        attached=None if best is None else best.path,
+        constants=(run_dir / LATENCY_TABLE,),
     )
 
 
@@ -145,10 +165,21 @@ def _observers(run_dir: Path, callbacks: Sequence[Callback]) -> Callbacks:
 
 
 def _learning_rate(config: ExperimentConfig, plan: TrainingPlan) -> Callable[[int], float]:
-    return partial(
+    training, events = config.training, plan.prune.event_steps
+    attached = partial(
         learning_rate_at,
-        peak=config.training.learning_rate,
+        peak=training.learning_rate,
         warmup_steps=plan.warmup_steps,
         total_steps=plan.total_steps,
-        schedule=config.training.lr_schedule,
+        schedule=training.lr_schedule,
+    )
+    if training.lr_after_event == "schedule" or not events:
+        return attached
+    return partial(
+        detached_learning_rate_at,
+        attached=attached,
+        peak=training.learning_rate,
+        first_event=events[0],
+        restart=plan.distill_stop or plan.total_steps,
+        total_steps=plan.total_steps,
     )

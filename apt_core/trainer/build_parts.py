@@ -16,6 +16,7 @@ from apt_core.models.loading import LoadedModel, load_model, load_tokenizer
 from apt_core.models.modules import checkpoint_activations
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import STUDENT
+from apt_core.pruner.search import Floors
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine, EngineFactory, OptimizerSnapshot
 from apt_core.trainer.optim import OptimizerSettings
@@ -113,20 +114,45 @@ def adapt(config: ExperimentConfig, loaded: LoadedModel) -> Structure:
         checkpoint_activations(loaded.model)
     if switches.train_all_weights:
         loaded.model.requires_grad_(True)
+        if config.training.freeze_embeddings:
+            for path in loaded.model_map.embeddings:
+                loaded.model.get_submodule(path).requires_grad_(False)
+        if switches.prune:  # layers that can be masked and cut, without adapters
+            inject_adapters(
+                loaded.model, loaded.model_map, ranks={}, scaling=config.training.scaling_factor
+            )
         return loaded.structure
-    roles: set[str] = set(config.model.adapter.mha_components)
-    apply_to_ffn = config.model.adapter.apply_to_ffn
-    if apply_to_ffn is None:
-        apply_to_ffn = loaded.model_map.spec.adapts_ffn
-    if switches.ffn_adapters and apply_to_ffn:
-        roles |= set(config.model.adapter.ffn_components)
-    sites = loaded.model_map.sites(frozenset(roles))
+    sites = loaded.model_map.sites(_adapted_roles(config, loaded))
     ranks = dict.fromkeys(sites, config.training.initial_rank)
-    freeze_all_but(loaded.model, loaded.model_map.head)
+    trains_head = switches.train_head and config.training.train_head
+    freeze_all_but(loaded.model, loaded.model_map.head if trains_head else ())
     inject_adapters(
         loaded.model, loaded.model_map, ranks=ranks, scaling=config.training.scaling_factor
     )
     return loaded.structure.with_ranks(ranks)
+
+
+def _adapted_roles(config: ExperimentConfig, loaded: LoadedModel) -> frozenset[str]:
+    """Which projections get an adapter."""
+    switches, adapter = config.switches, config.model.adapter
+    if switches.adapt_all_linears:
+        return frozenset(p.role for s in loaded.model_map.sub_blocks for p in s.projections)
+    has_ffn = adapter.apply_to_ffn
+    if has_ffn is None:
+        has_ffn = loaded.model_map.spec.adapts_ffn
+    ffn = adapter.ffn_components if switches.ffn_adapters and has_ffn else ()
+    return frozenset((*adapter.mha_components, *ffn))
+
+
+def build_floors(config: ExperimentConfig) -> Floors:
+    """What must stay, whatever an arm prunes by."""
+    pruning = config.pruning
+    return Floors(
+        min_heads=pruning.min_heads,
+        min_neurons=pruning.min_neurons,
+        min_hidden=pruning.min_hidden,
+        round_to=pruning.round_to,
+    )
 
 
 def phase_of(plan: TrainingPlan, step: int) -> str:
@@ -140,14 +166,17 @@ def phase_of(plan: TrainingPlan, step: int) -> str:
 
 
 def engine_factory(
-    config: ExperimentConfig, loaded: LoadedModel, device: torch.device
+    config: ExperimentConfig,
+    loaded: LoadedModel,
+    device: torch.device,
+    rates: Mapping[str, float] | None = None,
 ) -> EngineFactory:
-    """Wraps modules in the engine that the configuration names."""
+    """Wraps modules in the engine that the configuration names; `rates` has further factors."""
     training, hardware = config.training, config.hardware
-    multipliers = {}
+    multipliers = dict(rates or {})
     if training.head_learning_rate is not None:
         ratio = training.head_learning_rate / training.learning_rate
-        multipliers = {f"{STUDENT}{head}.*": ratio for head in loaded.model_map.head}
+        multipliers |= {f"{STUDENT}{head}.*": ratio for head in loaded.model_map.head}
     settings = OptimizerSettings(
         weight_decay=training.weight_decay,
         betas=training.betas,

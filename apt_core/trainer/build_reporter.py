@@ -21,7 +21,9 @@ from apt_core.evaluator.predict import make_predictor
 from apt_core.evaluator.scorers import make_scorer, needs_text
 from apt_core.models.loading import LoadedModel
 from apt_core.models.spec import GENERATIVE, HeadKind
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.trainer.build_parts import DTYPES, to_device
+from apt_core.trainer.build_teacher import external_teacher_run
 from apt_core.trainer.reporter import InferenceSettings, Reporter, RunFacts
 from apt_core.trainer.selection import BestWeights
 
@@ -39,6 +41,7 @@ def build_reporter(
     run_dir: Path,
     facts: RunFacts,
     best: BestWeights | None = None,
+    cost: CostModel = PARAMS,
 ) -> Reporter:
     """Who scores and sums up."""
     evaluation = config.evaluation
@@ -62,6 +65,7 @@ def build_reporter(
         ),
         run_dir=run_dir,
         best=best,
+        cost=cost,
     )
 
 
@@ -141,6 +145,7 @@ def _eval_batches_on(
 
 def run_facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:
     """What the report says about the run before anything is measured."""
+    teacher = external_teacher_run(config)
     return RunFacts(
         run_id=run_id,
         name=config.name,
@@ -152,6 +157,8 @@ def run_facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:
         target_sparsity=config.pruning.target_sparsity if config.switches.prune else 0.0,
         command=command,
         environment=_environment(config),
+        teacher_run_id=None if teacher is None else teacher.run_id,
+        teacher_time_s=0.0 if teacher is None else teacher.train_time_s,
     )
 
 

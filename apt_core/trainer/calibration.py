@@ -1,7 +1,8 @@
 """One-shot pruning before the first step, from a few batches: how the paper prunes LLaMA."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,12 +11,26 @@ from apt_core.distiller.self_distiller import TaskDistiller
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import STUDENT, TrainedModules
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.policy import AdaptivePruner, PrunePlan
 from apt_core.pruner.search import BlockSalience
 from apt_core.pruner.surgery import prune_model
 from apt_core.salience.collector import SalienceCollector
 
 Batches = Callable[[], Iterable[Mapping[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What blocks are measured with, where that is not done while training."""
+
+    batches: Batches
+    """Gives the calibration batches, on the device of training."""
+    device: torch.device
+    half: bool = False
+    """Whether forward and backward run in bf16."""
+    cost: CostModel = PARAMS
+    """What the target counts."""
 
 
 class OneShotPruner:
@@ -67,19 +82,15 @@ class OneShotPruner:
         parameters = dict(modules.named_parameters())
         total: BlockSalience | None = None
         count = 0
-        with _evaluating(modules):
-            for batch in self.batches():
-                with (
-                    self.collector.recording(batch),
-                    torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
-                ):
-                    distiller.loss(modules, batch, 0).total.backward()
-                modules.zero_grad(set_to_none=True)
-                measured = self.collector.measure(
-                    lambda names: {name: parameters[name].detach() for name in names}, 1.0
-                )
-                total = _sum(total, measured.blocks)
-                count += 1
+        passes = backward_passes(
+            modules, distiller, self.batches(), self.collector.recording, half=self.half
+        )
+        for _ in passes:
+            measured = self.collector.measure(
+                lambda names: {name: parameters[name].detach() for name in names}, 1.0
+            )
+            total = _sum(total, measured.blocks)
+            count += 1
         assert total is not None, "there is at least one calibration batch"
         return self.pruner.plan_to(self.density, structure, _mean(total, count))
 
@@ -99,8 +110,38 @@ class OneShotPruner:
         )
 
 
+def backward_passes(
+    modules: TrainedModules,
+    distiller: TaskDistiller,
+    batches: Iterable[Mapping[str, Tensor]],
+    recording: Callable[[Mapping[str, Tensor]], AbstractContextManager[None]],
+    *,
+    half: bool,
+) -> Iterator[None]:
+    """The task loss forward and backward, batch by batch, dropout off; no gradient is left.
+
+    Args:
+        modules: plain modules with full parameters, on the device of the batches.
+        distiller: gives the loss.
+        batches: what to pass.
+        recording: watches the two passes over one batch.
+        half: whether they run in bf16.
+
+    Yields:
+        After every batch.
+    """
+    device_type = next(modules.parameters()).device.type
+    with evaluating(modules):
+        for batch in batches:
+            with recording(batch), torch.autocast(device_type, torch.bfloat16, enabled=half):
+                distiller.loss(modules, batch, 0).total.backward()
+            modules.zero_grad(set_to_none=True)
+            yield
+
+
 @contextmanager
-def _evaluating(modules: TrainedModules) -> Iterator[None]:
+def evaluating(modules: TrainedModules) -> Iterator[None]:
+    """Dropout off; afterwards the student's mode is what it was."""
     was_training = modules.student.training
     modules.eval()
     try:

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Checkpointer:
         keep: how many to keep.
         attached: a file that is part of the run's state, replaced as a whole whenever it changes:
             every checkpoint holds it as it was, and restoring puts it back.
+        constants: files that decisions rest on and that never change; checkpoints hold them too.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Checkpointer:
         reshape: Reshape,
         keep: int,
         attached: Path | None = None,
+        constants: Sequence[Path] = (),
     ) -> None:
         self.folder = folder
         self.run_id = run_id
         self.reshape = reshape
         self.keep = keep
         self.attached = attached
+        self.constants = tuple(constants)
 
     def save(self, trainer: APTrainer) -> Path:
         """Commit a checkpoint; collective.
@@ -90,8 +93,9 @@ class Checkpointer:
             _write_tensors(partial / "weights.safetensors", weights)
             _write_tensors(partial / "optimizer.safetensors", _flatten(snapshot))
             _write_tensors(partial / "salience.safetensors", _decision_state(trainer))
-            if self.attached is not None and self.attached.is_file():
-                _link(self.attached, partial / self.attached.name)
+            for path in (self.attached, *self.constants):
+                if path is not None and path.is_file():
+                    _link(path, partial / path.name)
             self._write_manifest(partial, trainer, snapshot)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
@@ -285,6 +289,8 @@ def _load_decision_state(trainer: APTrainer, tensors: Mapping[str, Tensor]) -> N
 
 
 def _load_weights(modules: TrainedModules, weights: Mapping[str, Tensor]) -> None:
+    # The file has a teacher's parameter only where student and teacher had gone separate ways.
+    modules.part_from_teacher(weights)
     shared = {f"teacher.{name}" for name in modules.shared_with_teacher()}
     missing, unexpected = modules.load_state_dict(dict(weights), strict=False)
     lost = set(missing) - shared

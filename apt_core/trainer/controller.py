@@ -18,7 +18,7 @@ from apt_core.salience.collector import Salience
 from apt_core.trainer.decision import Decision, check_agreement
 from apt_core.trainer.selection import is_better
 from apt_core.trainer.state import TrainerState
-from apt_core.tuner.grow import grow_adapters
+from apt_core.tuner.grow import Distribution, grow_adapters
 from apt_core.tuner.policy import AdaptiveTuner
 
 ReadSalience = Callable[[], Salience | None]
@@ -103,6 +103,7 @@ class APTController:
         refresh_teacher: whether the student, when a later window opens, takes the teacher's place
             if it scores better on the held-out rows than the teacher did.
         init_std: standard deviation of new adapter rows; None: 1 / sqrt(3 * in_features).
+        init_distribution: their distribution.
         seed: the run's seed.
     """
 
@@ -118,6 +119,7 @@ class APTController:
         distill_stop: int,
         refresh_teacher: bool = False,
         init_std: float | None,
+        init_distribution: Distribution = "gaussian",
         seed: int,
     ) -> None:
         self.model_map = model_map
@@ -129,13 +131,19 @@ class APTController:
         self.distill_stop = distill_stop
         self.refresh_teacher = refresh_teacher
         self.init_std = init_std
+        self.init_distribution = init_distribution
         self.seed = seed
         self.masks: BlockMasks | None = None
 
     def needs_salience(self, step: int) -> bool:
         """From the start of the pruning phase to its last event."""
-        is_used = self.pruner is not None or self.tuner is not None
-        return is_used and self.scheduler.start <= step < self.scheduler.event_steps[-1]
+        return self._reads_salience and (
+            self.scheduler.start <= step < self.scheduler.event_steps[-1]
+        )
+
+    @property
+    def _reads_salience(self) -> bool:
+        return self.pruner is not None or self.tuner is not None
 
     def needs_held_out(self, state: TrainerState) -> bool:
         """Where a teacher may be taken, if teachers are compared."""
@@ -159,7 +167,7 @@ class APTController:
             TrainingError: an event is due, but no step since the start has given any salience.
         """
         step = state.step
-        is_event = self.scheduler.is_event(step)
+        is_event = self._reads_salience and self.scheduler.is_event(step)
         in_window = self.pruner is not None and self.scheduler.in_window(step)
         salience = read_salience() if in_window or is_event else None
         if is_event and salience is None:
@@ -229,6 +237,7 @@ class APTController:
                     surgery.structure_after,
                     decision.tune.ranks,
                     init_std=self.init_std,
+                    distribution=self.init_distribution,
                     seed=self.seed * 1_000_003 + state.step,
                     prefix=STUDENT,
                 ),

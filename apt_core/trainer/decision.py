@@ -20,8 +20,10 @@ class Decision:
     """Move the masks one step toward these blocks; shapes stay."""
     prune: PrunePlan | None = None
     one_shot: bool = False
-    """Measure on calibration batches, and cut what they say: the plan is made when the plain
-    modules are at hand."""
+    """Measure the plain modules, by calibration batches or learned gates, and cut what they say:
+    the plan is made when they are at hand."""
+    add_gates: bool = False
+    """From now on the blocks have gates, which learn."""
     tune: RankPlan | None = None
     take_teacher: bool = False
     drop_teacher: bool = False
@@ -32,6 +34,7 @@ class Decision:
         return (
             self.prune is not None
             or self.one_shot
+            or self.add_gates
             or self.tune is not None
             or self.take_teacher
             or self.drop_teacher
@@ -39,7 +42,7 @@ class Decision:
 
     def digest(self) -> str:
         """A short hash of everything decided: workers compare it before they operate."""
-        text = repr((self.take_teacher, self.drop_teacher, self.one_shot))
+        text = repr((self.take_teacher, self.drop_teacher, self.one_shot, self.add_gates))
         for plan in (self.mask, self.prune):
             text += "" if plan is None else _kept_text(plan.kept)
         text += "" if self.tune is None else repr(sorted(self.tune.ranks.items()))

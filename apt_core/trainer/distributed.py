@@ -3,6 +3,7 @@
 import atexit
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -79,6 +80,15 @@ def broadcast_from_first(tensors: Sequence[Tensor]) -> None:
         dist.broadcast(flat, src=0)
         for part, tensor in zip(_split(flat, same), same, strict=True):
             tensor.copy_(part)
+
+
+def object_from_first(value: Any) -> Any:
+    """Worker 0's value, on every worker; it must be picklable."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0, device=collective_device())
+    return values[0]
 
 
 def ensure_process_group(device: torch.device) -> None:

@@ -13,14 +13,14 @@ from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import EvalPoint, RunReport
 from apt_core.salience.collector import Salience, SalienceCollector
-from apt_core.trainer.calibration import OneShotPruner
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.collaborators import Checkpoints, Distiller, Evaluation
 from apt_core.trainer.controller import Controller
-from apt_core.trainer.decision import Decision
+from apt_core.trainer.decision import Decision, check_agreement
 from apt_core.trainer.distributed import any_worker
 from apt_core.trainer.engine import Engine, EngineFactory, StepOutcome
 from apt_core.trainer.measure import shape_metrics, step_metrics, surgery_entry
+from apt_core.trainer.one_shot_controller import OneShot
 from apt_core.trainer.state import TrainerState
 
 MAX_STEP_TIMES = 500
@@ -75,7 +75,7 @@ class APTrainer:
         phase: Callable[[int], str],
         cadence: Cadence,
         reset_optimizer: bool,
-        one_shot: OneShotPruner | None = None,
+        one_shot: OneShot | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self.state = state
@@ -229,6 +229,7 @@ class APTrainer:
             return
         started = time.perf_counter()
         plan = self.one_shot.plan(self.modules, self.state.structure)
+        check_agreement(Decision(prune=plan), self.state.step)
         surgery = self.one_shot.apply(plan, self.modules, self.state.structure)
         self._follow(surgery)
         seconds = time.perf_counter() - started

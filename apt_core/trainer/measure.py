@@ -8,7 +8,7 @@ from torch import Tensor
 
 from apt_core.distiller.self_distiller import Loss
 from apt_core.models.surgery_record import Surgery
-from apt_core.report import InferencePoint
+from apt_core.report import PARAMETERS, RunReport
 from apt_core.trainer.engine import StepOutcome
 from apt_core.trainer.state import TrainerState
 
@@ -53,24 +53,25 @@ def median_step_times(state: TrainerState) -> dict[str, float]:
     return {phase: statistics.median(times) for phase, times in state.step_times.items() if times}
 
 
-def warnings_of(sparsity: float, target: float, points: Sequence[InferencePoint]) -> list[str]:
+def warnings_of(report: RunReport) -> tuple[str, ...]:
     """What a reader of the report should know before its numbers.
 
     Args:
-        sparsity: what was reached.
-        target: what was wanted.
-        points: how fast the model is.
+        report: all but its warnings.
 
     Returns:
         One sentence each.
     """
     warnings = []
-    if abs(sparsity - target) > SPARSITY_TOLERANCE:
-        warnings.append(f"sparsity {sparsity:.3f} misses its target {target:.3f}")
+    reached, target = report.cost_sparsity, report.target_sparsity
+    if abs(reached - target) > SPARSITY_TOLERANCE:
+        counted = "" if report.cost_unit == PARAMETERS else f" in {report.cost_unit}"
+        warnings.append(f"sparsity{counted} {reached:.3f} misses its target {target:.3f}")
+    points = report.efficiency.inference
     slow = [p.batch_size for p in points if target > 0 and p.speedup <= 1.0]
     if slow:
         warnings.append(f"not faster than the dense model at batch size {slow}")
-    return warnings
+    return tuple(warnings)
 
 
 def step_metrics(
@@ -98,4 +99,5 @@ def step_metrics(
         "train/learning_rate": learning_rate,
         "train/grad_norm": outcome.grad_norm,
         "train/loss_scale": outcome.loss_scale,
+        **{f"train/{name}": mean([loss.more[name] for loss in losses]) for name in losses[0].more},
     }

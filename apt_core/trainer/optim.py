@@ -5,13 +5,15 @@ stays attached to whatever optimizer is alive: shape changes rebuild the optimiz
 schedule.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+RESTART_FACTOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,41 @@ def learning_rate_at(
     if step >= total_steps:
         return 0.0
     return peak * (total_steps - step) / (total_steps - warmup_steps)
+
+
+def detached_learning_rate_at(
+    step: int,
+    attached: Callable[[int], float],
+    *,
+    peak: float,
+    first_event: int,
+    restart: int,
+    total_steps: int,
+) -> float:
+    """Learning rate of a run whose schedule is lost at the first event: the authors' code.
+
+    Every event throws the optimizer away there, and the schedule stays bound to the old one: the
+    new one keeps its initial rate. With E = first_event, R = restart and T = total_steps: the
+    attached rate while step < E, then ``peak`` while step < R, then
+    ``0.1 * peak * (T - step) / (T - R)``.
+
+    Args:
+        step: Finished updates, from 0.
+        attached: The schedule before the first event.
+        peak: The optimizer's initial rate.
+        first_event: Step of the first event.
+        restart: Last step with a teacher, where a new schedule begins at a tenth of the peak;
+            `total_steps` where nobody teaches.
+        total_steps: Updates of the whole run.
+
+    Returns:
+        A rate in [0, peak].
+    """
+    if step < first_event:
+        return attached(step)
+    if step < restart:
+        return peak
+    return RESTART_FACTOR * peak * max(total_steps - step, 0) / max(total_steps - restart, 1)
 
 
 def trainable_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

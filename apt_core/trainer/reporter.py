@@ -27,6 +27,7 @@ from apt_core.models.export import export_model
 from apt_core.models.loading import build_model
 from apt_core.models.spec import HeadKind
 from apt_core.models.trained_modules import TrainedModules
+from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.report import Efficiency, InferencePoint, RunReport
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine
@@ -54,6 +55,8 @@ class RunFacts:
     target_sparsity: float
     command: str
     environment: Mapping[str, Any]
+    teacher_run_id: str | None = None
+    teacher_time_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Reporter:
         more_splits: further splits that are scored once, at the end.
         benchmarks: run on the model before and after training; None: no benchmarks.
         best: keeps the weights that do best on the held-out rows; None: the last ones are reported.
+        cost: what the target sparsity counts.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Reporter:
         more_splits: Sequence[str] = (),
         benchmarks: LmEvalSettings | None = None,
         best: BestWeights | None = None,
+        cost: CostModel = PARAMS,
     ) -> None:
         self.evaluator = evaluator
         self.facts = facts
@@ -115,6 +120,7 @@ class Reporter:
         self.more_splits = more_splits
         self.benchmarks = benchmarks
         self.best = best
+        self.cost = cost
         self._scores: dict[str, float] = {}
 
     def begin(self, modules: TrainedModules) -> None:
@@ -240,7 +246,6 @@ class Reporter:
         points: tuple[InferencePoint, ...],
         metrics: dict[str, float],
     ) -> RunReport:
-        facts = self.facts
         main = "lm_eval" if "lm_eval" in metrics else self.evaluator.metric_name
         efficiency = Efficiency(
             num_layer_params=state.structure.num_params(),
@@ -250,15 +255,8 @@ class Reporter:
             peak_train_memory_gib=state.peak_memory_gib,
             inference=points,
         )
-        return RunReport(
-            run_id=facts.run_id,
-            name=facts.name,
-            arm=facts.arm,
-            ablation=facts.ablation,
-            model=facts.model,
-            dataset=facts.dataset,
-            seed=facts.seed,
-            target_sparsity=facts.target_sparsity,
+        report = RunReport(
+            **vars(self.facts),
             sparsity=state.sparsity,
             metric_name=main,
             metric=metrics[main],
@@ -270,11 +268,13 @@ class Reporter:
             history=tuple(state.history),
             surgeries=tuple(state.surgeries),
             structure=state.structure.to_json(),
-            environment=facts.environment,
-            command=facts.command,
-            warnings=tuple(warnings_of(state.sparsity, facts.target_sparsity, points)),
+            held_out_metric=state.chosen_metric,
             step_time_s=median_step_times(state),
+            cost_unit=self.cost.unit,
+            cost=self.cost.total(state.structure),
+            dense_cost=self.cost.total(state.original),
         )
+        return replace(report, warnings=warnings_of(report))
 
 
 def _on(device: torch.device, batches: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:

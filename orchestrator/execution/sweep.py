@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.execution.order import has_its_teacher, teachers_first
 from orchestrator.execution.status import (
     CONFIG_FILE,
     WORKER_LOG,
@@ -97,12 +98,18 @@ def run_sweep(
     """
     skipped = tuple(t for t in trials if trial_state(t.run_dir, t.run_id) is TrialState.FINISHED)
     pending = [t for t in trials if t not in skipped]
-    if pending and not stop.requested:
-        launch_dir = new_launch_dir(settings.sweep_dir / "ray")
-        for trial in pending:
-            write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
-            write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
-        _run_pending(pending, settings, launch_dir, stop=stop, on_poll=on_poll)
+    if stop.requested:
+        return _outcome(trials, skipped, stop)
+    for trial in pending:
+        write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
+        write_status(trial.run_dir, TrialState.PENDING)
+    for group in teachers_first(pending):
+        ready = [trial for trial in group if stop.requested or has_its_teacher(trial)]
+        if ready and not stop.requested:
+            launch_dir = new_launch_dir(settings.sweep_dir / "ray")
+            for trial in ready:
+                write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
+            _run_pending(ready, settings, launch_dir, stop=stop, on_poll=on_poll)
     return _outcome(trials, skipped, stop)
 
 

@@ -45,6 +45,13 @@ class TrialSpec:
     workers: WorkerGroup = WorkerGroup()
     entry: str = DEFAULT_ENTRY
     """``module:function`` that trains; called like `apt_core.trainer.build.run_training`."""
+    needs: str | None = None
+    """The trial of the same sweep that must have finished before: the run id of a teacher."""
+
+    @property
+    def needed_dir(self) -> Path | None:
+        """The folder of the trial that this one needs."""
+        return None if self.needs is None else self.run_dir.parent / self.needs
 
     def payload(self, launch_id: str, stop_file: Path | None = None) -> dict[str, Any]:
         """What the workers are told; the configuration they read from `run_dir`.

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
+from apt_core.config.arms import Ablation, arm_switches
 from apt_core.report import EvalPoint, RunReport
 
 UNPRUNED_ARMS = frozenset({"ft", "lora"})
-UNPRUNED_ABLATIONS = frozenset({"w/o_Ap"})
+UNPRUNED_ABLATIONS = frozenset(
+    name for name in get_args(Ablation) if not arm_switches("apt", name).prune
+)
 
 Settings = Mapping[str, Any]
 """A resolved config as dotted keys, e.g. ``training.learning_rate``."""

@@ -15,7 +15,13 @@ from orchestrator.reports.drawing import inline_svg, make_styles
 from orchestrator.reports.figures import FigureFiles, draw_figures
 from orchestrator.reports.records import SweepRecords, UnfinishedTrial
 from orchestrator.reports.rows import Row, TaskTable, label_of, order_of
-from orchestrator.reports.settings import common_settings, differing_keys, flatten, text_of
+from orchestrator.reports.settings import (
+    common_settings,
+    differing_keys,
+    flatten,
+    mode_text,
+    text_of,
+)
 from orchestrator.reports.table_csv import write_table_csv
 from orchestrator.reports.tables import build_tables
 from orchestrator.reports.wording import Cell, Column, detail_columns, headline_columns
@@ -74,6 +80,8 @@ class Page:
     name: str
     num_trials: int
     num_finished: int
+    mode: str
+    """Whether the runs follow the paper or the authors' code."""
     sections: tuple[Section, ...]
     warnings: tuple[str, ...]
     settings: Mapping[str, str]
@@ -132,6 +140,7 @@ def make_page(
         name=records.name,
         num_trials=records.num_trials,
         num_finished=len(records.reports),
+        mode=mode_text(settings),
         sections=tuple(_section(t, drawn) for t, drawn in zip(tables, figures, strict=True)),
         warnings=find_warnings(records, tables),
         settings=common_settings(settings),

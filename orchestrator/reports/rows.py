@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
+from typing import get_args
 
+from apt_core.config.arms import Ablation
 from apt_core.report import RunReport
 from orchestrator.reports.records import CellKey, UnfinishedTrial
 from orchestrator.reports.settings import text_of
@@ -16,9 +18,11 @@ ARM_ORDER = (
     "prune_distill",
     "lora_prune_distill",
     "llm_pruner",
+    "random",
+    "magnitude",
     "apt",
 )
-ABLATION_ORDER = ("full", "w/o_Ap", "w/o_AT", "w/o_Ds")
+ABLATION_ORDER = get_args(Ablation)
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,19 @@ class Row:
     num_trainable_params_peak: Stat = NOTHING
     macs_per_sample: Stat = NOTHING
     train_time_s: Stat = NOTHING
+    """The teacher's included, where another run has trained it."""
+    teacher_time_s: Stat = NOTHING
+    """The teacher's alone; empty where there is none from outside."""
     eval_time_s: Stat = NOTHING
     peak_train_memory_gib: Stat = NOTHING
     step_time_ratio: Stat = NOTHING
     """Median step time after the last surgery over that of the first steps."""
     inference: Mapping[int, InferenceStat] = field(default_factory=dict)
     """Batch size -> inference."""
+    searched: tuple[tuple[str, str], ...] = ()
+    """What a search has chosen for this row: (dotted key, value)."""
+    num_tries: int = 1
+    """How many values were tried for it, by their score on the held-out rows."""
     is_baseline: bool = False
     has_baseline: bool = False
     ratio_to_baseline: float | None = None

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from apt_core.config import ExperimentConfig
+from apt_core.config.mode import OFFICIAL
 from orchestrator.reports.records import Settings
 
 CELL_SETTINGS = frozenset(
@@ -19,7 +21,12 @@ CELL_SETTINGS = frozenset(
 )
 """Settings that a table row or a seed already names."""
 
-_NO_EFFECT_ON_RESULTS = ("orchestration.", "tracking.", "data.cache_dir")
+_NO_EFFECT_ON_RESULTS = (
+    "orchestration.",
+    "tracking.",
+    "data.cache_dir",
+    "distillation.teacher_path",
+)
 _CATALOGUES = ("data.datasets.", "model.architectures.")
 
 
@@ -54,6 +61,36 @@ def common_settings(all_settings: Sequence[Settings]) -> dict[str, str]:
     keys = {key for settings in all_settings for key in settings} - differing
     wanted = sorted(key for key in keys if _is_used(key, used))
     return {key: text_of(all_settings[0].get(key)) for key in wanted}
+
+
+def mode_text(all_settings: Iterable[Settings]) -> str:
+    """Whether runs followed the paper or the authors' code, and what a paper run took from there.
+
+    Args:
+        all_settings: Flat settings, one mapping per run.
+
+    Returns:
+        One line, e.g. ``paper, with tuning.importance=signed``.
+    """
+    texts = [_mode_of(settings) for settings in all_settings]
+    return " | ".join(dict.fromkeys(texts)) or "paper"
+
+
+def _mode_of(settings: Settings) -> str:
+    mode = str(settings.get("mode", "paper"))
+    if mode != "paper":
+        return mode
+    taken = [
+        f"{path}={text_of(value)}"
+        for path, value in OFFICIAL.items()
+        if path in settings and settings[path] == value != _default(path)
+    ]
+    return f"paper, with {', '.join(taken)}" if taken else "paper"
+
+
+def _default(path: str) -> Any:
+    section, _, name = path.partition(".")
+    return getattr(ExperimentConfig.model_fields[section].default, name)
 
 
 def differing_keys(all_settings: Sequence[Settings]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from apt_core.evaluator.time_to_accuracy import accuracy_target, time_to_accuracy
-from apt_core.report import InferencePoint, RunReport
+from apt_core.report import PARAMETERS, InferencePoint, RunReport
 from orchestrator.reports.records import (
     CellKey,
     Settings,
@@ -21,6 +21,7 @@ from orchestrator.reports.rows import (
     name_variants,
     order_of,
 )
+from orchestrator.reports.search import CellTrials, Tries, fold_tries, searched_paths
 from orchestrator.reports.settings import text_of, variant_keys
 from orchestrator.reports.stat import Stat
 
@@ -42,19 +43,18 @@ def build_tables(records: SweepRecords) -> tuple[TaskTable, ...]:
         without a finished run are rows too.
     """
     rows_by_task: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    cells = _cells(records)
+    cells, tries = fold_tries(_cells(records), searched_paths(records.settings.values()))
     for task in sorted({(key.model, key.dataset) for key in cells}):
         keys = name_variants(key for key in cells if (key.model, key.dataset) == task)
-        rows_by_task[task] = [_row(named, *cells[key]) for key, named in keys.items()]
+        rows_by_task[task] = [
+            _row(named, *cells[key], tries.get(key, Tries())) for key, named in keys.items()
+        ]
     return tuple(
         _task_table(model, dataset, rows) for (model, dataset), rows in sorted(rows_by_task.items())
     )
 
 
-_Cell = tuple[list[RunReport], list[UnfinishedTrial]]
-
-
-def _cells(records: SweepRecords) -> dict[CellKey, _Cell]:
+def _cells(records: SweepRecords) -> dict[CellKey, CellTrials]:
     """Trials by cell; one whose runs differ in more than the seed is split by those settings."""
     trials: dict[CellKey, list[RunReport | UnfinishedTrial]] = defaultdict(list)
     for report in records.reports:
@@ -62,7 +62,7 @@ def _cells(records: SweepRecords) -> dict[CellKey, _Cell]:
     for trial in records.unfinished:
         if trial.cell is not None:
             trials[trial.cell].append(trial)
-    cells: dict[CellKey, _Cell] = defaultdict(lambda: ([], []))
+    cells: dict[CellKey, CellTrials] = defaultdict(lambda: ([], []))
     for key, members in trials.items():
         known = [records.settings[m.run_id] for m in members if m.run_id in records.settings]
         split_by = variant_keys(known)
@@ -79,7 +79,12 @@ def _variant(settings: Settings | None, split_by: Iterable[str]) -> tuple[tuple[
     return tuple((key, text_of(settings.get(key))) for key in split_by)
 
 
-def _row(key: CellKey, runs: Sequence[RunReport], unfinished: Sequence[UnfinishedTrial]) -> Row:
+def _row(
+    key: CellKey,
+    runs: Sequence[RunReport],
+    unfinished: Sequence[UnfinishedTrial],
+    tries: Tries,
+) -> Row:
     """The row of one cell, not yet compared to its baseline."""
     runs = sorted(runs, key=lambda run: (run.seed, run.run_id))
 
@@ -97,11 +102,14 @@ def _row(key: CellKey, runs: Sequence[RunReport], unfinished: Sequence[Unfinishe
         num_total_params=over(lambda run: run.efficiency.num_total_params),
         num_trainable_params_peak=over(lambda run: run.efficiency.num_trainable_params_peak),
         macs_per_sample=over(lambda run: run.efficiency.macs_per_sample),
-        train_time_s=over(lambda run: run.train_time_s),
+        train_time_s=over(lambda run: run.train_time_s + run.teacher_time_s),
+        teacher_time_s=over(lambda run: run.teacher_time_s or None),
         eval_time_s=over(lambda run: run.eval_time_s),
         peak_train_memory_gib=over(lambda run: run.efficiency.peak_train_memory_gib),
         step_time_ratio=over(_step_time_ratio),
         inference=_inference(runs),
+        searched=tries.chosen,
+        num_tries=tries.number,
         is_baseline=key.arm == BASELINE_ARM,
     )
 
@@ -177,19 +185,27 @@ def _compared(row: Row, baseline: Row | None) -> Row:
 def _time_to_target(row: Row, target: float) -> TimeToTarget | None:
     """None when no run of the row kept its evaluations."""
     runs = [run for run in row.runs if run.history]
-    sparsity = row.key.target_sparsity
-    reached = [
+    found = [
         time_to_accuracy(
-            run.history, target, sparsity_target=sparsity, tolerance=SPARSITY_TOLERANCE
+            run.history,
+            target,
+            sparsity_target=_final_sparsity(run, row.key),
+            tolerance=SPARSITY_TOLERANCE,
         )
         for run in runs
     ]
+    reached = [(run, point) for run, point in zip(runs, found, strict=True) if point]
     return (
         TimeToTarget(
-            seconds=Stat.of(point.train_time_s for point in reached if point),
-            seconds_with_eval=Stat.of(point.total_time_s for point in reached if point),
+            seconds=Stat.of(run.teacher_time_s + p.train_time_s for run, p in reached),
+            seconds_with_eval=Stat.of(run.teacher_time_s + p.total_time_s for run, p in reached),
             num_runs=len(runs),
         )
         if runs
         else None
     )
+
+
+def _final_sparsity(run: RunReport, key: CellKey) -> float:
+    """The parameter sparsity of the finished model: under another constraint what it came to be."""
+    return key.target_sparsity if run.cost_unit == PARAMETERS else run.sparsity

@@ -124,6 +124,14 @@ def points_cell(row: Row) -> Cell:
     return Cell(f"{difference:+.{2 if scale > 1 else 4}f}", difference)
 
 
+def search_cell(row: Row) -> Cell:
+    """What a search has chosen, and out of how many tries."""
+    if row.num_tries == 1:
+        return Cell("no search", None, is_missing=True)
+    chosen = " ".join(f"{name.split('.')[-1]}={value}" for name, value in row.searched)
+    return Cell(f"{chosen} (best of {row.num_tries})", chosen)
+
+
 def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:
     """The time to 97% of the baseline's metric; says how many runs got there unless all did."""
     reached = row.time_to_target
@@ -133,7 +141,17 @@ def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:
     if stat.mean is None:
         return Cell(NOT_REACHED, None, is_missing=True)
     some = f" ({stat.n} of {reached.num_runs} runs)" if stat.n < reached.num_runs else ""
-    return Cell(duration(stat.mean) + some, stat.mean)
+    return Cell(_charged(row, stat.mean) + some, stat.mean)
+
+
+def train_time_cell(row: Row) -> Cell:
+    """The mean training time; says so where it includes that of a teacher."""
+    mean = row.train_time_s.mean
+    return _of_stat(row, row.train_time_s, "" if mean is None else _charged(row, mean))
+
+
+def _charged(row: Row, seconds: float) -> str:
+    return duration(seconds) + (" with teacher" if row.teacher_time_s.n else "")
 
 
 def speedups_cell(row: Row, batch_sizes: Sequence[int]) -> Cell:
@@ -185,7 +203,7 @@ def headline_columns(table: TaskTable) -> tuple[Column, ...]:
         ),
         Column("runs", "finished runs (seeds)", runs_cell),
         Column("layer params", "left in the layers; what sparsity counts", _LAYER_PARAMS),
-        Column("train time", "evaluations and checkpoints left out", _TRAIN_TIME),
+        Column("train time", "evaluations and checkpoints left out", train_time_cell),
         Column("to 97% of FT", "training time, evaluations left out", time_to_target_cell),
         Column("peak memory", "of training, GiB", _PEAK_MEMORY),
     ]
@@ -208,6 +226,9 @@ def detail_columns(table: TaskTable) -> tuple[Column, ...]:
             "step time, last / first", "after the last surgery over the first steps", _STEP_RATIO
         ),
     ]
+    if any(row.num_tries > 1 for row in table.rows):
+        how = "chosen by the score on held-out rows; the time of the other tries is not counted"
+        columns.insert(1, Column("search", how, search_cell, is_number=False))
     for size in table.batch_sizes:
         columns += _inference_columns(size)
     return tuple(columns)
@@ -245,6 +266,5 @@ _LAYER_PARAMS = mean_cell(lambda row: row.num_layer_params, count)
 _TOTAL_PARAMS = mean_cell(lambda row: row.num_total_params, count)
 _TRAINABLE = mean_cell(lambda row: row.num_trainable_params_peak, count)
 _MACS = mean_cell(lambda row: row.macs_per_sample, count)
-_TRAIN_TIME = mean_cell(lambda row: row.train_time_s, duration)
 _PEAK_MEMORY = mean_cell(lambda row: row.peak_train_memory_gib, lambda gib: f"{gib:.2f} GiB")
 _STEP_RATIO = mean_cell(lambda row: row.step_time_ratio, lambda ratio: f"{ratio:.2f}")

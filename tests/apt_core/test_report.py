@@ -95,6 +95,15 @@ def test_density_and_speedup_follow_from_what_is_stored() -> None:
     assert POINT.speedup == pytest.approx(2.5)
 
 
+def test_what_the_target_counts_is_parameters_unless_a_report_says_otherwise() -> None:
+    assert REPORT.cost_sparsity == REPORT.sparsity
+    macs = replace(REPORT, cost_unit="MACs", cost=30.0, dense_cost=40.0)
+    assert macs.cost_sparsity == 0.25
+    assert RunReport.from_json(json.loads(json.dumps(macs.to_json()))) == macs
+    old = {name: value for name, value in REPORT.to_json().items() if "cost" not in name}
+    assert RunReport.from_json(old) == REPORT
+
+
 def test_a_line_of_metrics_is_flat() -> None:
     line = StepMetrics(3, 1_700_000_000_000, {"train/loss": 0.5}).to_json()
     assert line == {"step": 3, "time_ms": 1_700_000_000_000, "values": {"train/loss": 0.5}}

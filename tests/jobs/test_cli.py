@@ -78,7 +78,7 @@ WRONG_INPUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
         ("-s", "orchestration.address=127.0.0.1:9"),
         "orchestration.address",
     ),
-    "unknown recipe": (nothing, ("-c", "no_such_recipe"), "recipes: demo, families, real"),
+    "unknown recipe": (nothing, ("-c", "no_such_recipe"), "no recipe of that name; recipes: "),
     "unknown option": (nothing, ("--sparsity", "0.4"), "--sparsity"),
 }
 

@@ -26,6 +26,13 @@ def test_lora_adapts_no_feed_forward_layer_and_ft_learns_everything() -> None:
     assert num_trainable_params(config("arm=ft"), ROBERTA_BASE) == ROBERTA_BASE.num_params
 
 
+def test_llm_pruner_adapts_all_seven_projections() -> None:
+    llama = ModelFacts(6_738_415_616, 4096, 32, 32, 11_008)
+    # per layer at rank 8: 4 * 8 * 8,192 + 3 * 8 * 15,104 = 624,640; times 32
+    assert num_adapter_params(config("arm=llm_pruner"), llama) == 19_988_480
+    assert num_trainable_params(config("arm=llm_pruner"), llama) == 19_988_480
+
+
 def test_memory_by_hand_for_full_fine_tuning() -> None:
     # batch 1, length 1: activations are nothing; weights 4 + gradient 4 + optimizer 12 bytes
     tiny_batch = config("arm=ft", "training.batch_size=1", "data.max_length=1")

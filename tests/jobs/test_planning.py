@@ -65,6 +65,11 @@ def test_a_dry_plan_needs_no_results_folder_and_leaves_none(project: Path) -> No
     assert not (project / "runs").exists()
 
 
+def test_llm_pruner_on_an_encoder_is_refused_before_anything_starts(project: Path) -> None:
+    with pytest.raises(UserError, match=r"arm: llm_pruner is for decoders .*family 'roberta'"):
+        plan_of(project, "orchestration.grid=[{arm: [lora, llm_pruner]}]")
+
+
 def test_every_problem_is_raised_together(project: Path) -> None:
     (project / "model" / "tokenizer.json").unlink()
     (project / "data" / "train.parquet").unlink()

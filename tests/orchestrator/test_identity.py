@@ -193,3 +193,35 @@ def test_a_path_with_an_unset_variable_is_a_bad_cell(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("APTUNE_NOWHERE", raising=False)
     with pytest.raises(ConfigError, match=r"1 of 2 cells(?s:.*)APTUNE_NOWHERE(?s:.*)in cell"):
         grid("[{model: [toy, far]}]", "model.architectures.far=${APTUNE_NOWHERE}/model")
+
+
+FAIR = ("training.choose_best=true", "data.holdout_rows=100")
+
+
+def test_a_search_tries_every_value_of_every_cell() -> None:
+    rates = "search: {training.learning_rate: [0.001, 0.002]}"
+    cells = grid(f"[{{arm: [ft, lora], seed: [1, 2], {rates}}}]", *FAIR)
+    assert len(cells) == 8
+    tried = {(c.config.arm, c.config.training.seed, c.config.training.learning_rate) for c in cells}
+    assert len(tried) == 8
+    for cell in cells:
+        assert cell.config.orchestration.searched == ("training.learning_rate",)
+        alone = config_with(*FAIR, *cell.overrides)
+        assert run_id(alone, "data", "code") == run_id(cell.config, "data", "code")
+        assert cell.keys["training.learning_rate"] in {"0.001", "0.002"}
+
+
+def test_what_a_search_calls_itself_is_no_part_of_the_identity() -> None:
+    rate = "training.learning_rate=0.002"
+    assert id_of(rate) == id_of(rate, "orchestration.searched=[training.learning_rate]")
+
+
+def test_a_teacher_is_part_of_the_identity() -> None:
+    config = config_with()
+    ids = {run_id(config, "data", "code", teacher) for teacher in (None, "a", "b")}
+    assert len(ids) == 3
+
+
+def test_cells_with_different_named_teachers_are_both_kept() -> None:
+    named = "{ablation: ft_teacher, set: {distillation.teacher_path: /%s/export}}"
+    assert len(grid(f"[{named % 'a'}, {named % 'b'}, {named % 'a'}]")) == 2

@@ -8,6 +8,7 @@ from apt_core.config import load_config
 from apt_core.errors import UnsupportedModelError
 from orchestrator.model_files import (
     HUB_FAMILIES,
+    check_decoder,
     check_model,
     check_task,
     locate_model,
@@ -91,6 +92,15 @@ def test_an_encoder_is_refused_for_a_task_of_texts_before_it_is_fetched() -> Non
     with pytest.raises(UnsupportedModelError, match=r"field: .*'roberta' cannot do .*'summarizat"):
         check_task("FacebookAI/roberta-base", "field", "summarization")
     check_task("google/t5-base-lm-adapt", "field", "summarization")
+
+
+def test_an_arm_for_decoders_refuses_whatever_has_an_encoder(tmp_path: Path) -> None:
+    check_decoder("meta-llama/Llama-2-7b-hf", "field", "llm_pruner")
+    check_decoder("somebody/unknown-model", "field", "llm_pruner")
+    for path in ("FacebookAI/roberta-base", "google/t5-base-lm-adapt", "embedded:toy-t5"):
+        with pytest.raises(UnsupportedModelError, match="arm: llm_pruner is for decoders"):
+            check_decoder(path, "field", "llm_pruner")
+    check_decoder("embedded:toy-llama", "field", "llm_pruner")
 
 
 def test_a_family_is_read_from_a_folder_and_left_open_for_an_unknown_hub_id(

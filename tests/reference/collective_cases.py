@@ -20,6 +20,7 @@ def check_collectives() -> dict[str, Any]:
         "dtypes": [str(t.dtype) for t in sums],
         "gathered": gathered.tolist(),
         "broadcast": [t.tolist() for t in tensors],
+        "object": distributed.object_from_first({"from": [distributed.rank()]}),
         "group_was_kept": distributed.is_distributed(),
     }
     if distributed.world_size() == 1:

@@ -84,6 +84,11 @@ def run_tiny(root: str, run_dir: str, overrides: list[str], dropout: float = 0.0
     return {"decisions": decisions(report), "metric": report.metric, "sparsity": report.sparsity}
 
 
+def run_arms(root: str, run_dir: str, arms: list[str], overrides: list[str]) -> dict[str, Any]:
+    """Several arms in one process, which imports DeepSpeed once."""
+    return {arm: run_tiny(root, f"{run_dir}/{arm}", [f"arm={arm}", *overrides]) for arm in arms}
+
+
 GOLDEN = 0.6180339887
 
 

@@ -160,3 +160,31 @@ def test_a_masked_rms_norm_is_the_norm_of_the_survivors(stock) -> None:
     torch.testing.assert_close(masked(x), expected * mask_of(), atol=1e-6, rtol=1e-5)
     masked.set_mask(None)
     torch.testing.assert_close(masked(x), norm(x), atol=0, rtol=0)
+
+
+class ShiftedNorm(nn.Module):
+    """A norm that multiplies by 1 + weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-0.5, 0.7, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.rms_norm(x, (8,), eps=1e-6) * (1 + self.weight)
+
+
+class PlainNorm(ShiftedNorm):
+    """A norm that multiplies by its weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.rms_norm(x, (8,), eps=1e-6) * self.weight
+
+
+@pytest.mark.parametrize("kind", [ShiftedNorm, PlainNorm])
+def test_a_scaled_weight_scales_the_output_whatever_the_family_adds_to_it(kind) -> None:
+    norm = MaskedRMSNorm(kind())
+    x, factors = torch.randn(3, 8), torch.linspace(0.1, 2.0, 8)
+    expected = norm(x).detach() * factors
+    weight = norm.scaled_weight(factors)
+    norm.weight.data = weight
+    torch.testing.assert_close(norm(x).detach(), expected)

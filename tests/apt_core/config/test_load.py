@@ -117,7 +117,7 @@ def test_a_malformed_file_is_told_with_its_place(write: Write, text: str, messag
             r"^target_sparsity: unknown key; did you mean pruning\.target_spars",
         ),
         ("batch_size=3", r"did you mean training\.batch_size\?"),
-        ("zzz=1", r"zzz: unknown key; remove it; known keys here: name, arm"),
+        ("zzz=1", r"zzz: unknown key; remove it; known keys here: name, mode, arm"),
         ("model.adapter.apply_ffn=true", r"did you mean apply_to_ffn\?"),
         ("data.datasets.sst2.label_colum=x", r"datasets\.sst2\.label_colum: .*label_column\?"),
         ("orchestration.grid=[{sparsty: 0.4}]", r"grid\[0\]\.sparsty: .*did you mean sparsity\?"),

@@ -76,6 +76,26 @@ def test_plain_arms_have_no_events_whatever_the_pruning_section_says(arm: str) -
     assert plan.distill_stop == 0
 
 
+def test_mask_tuning_cuts_once_at_the_stop_of_pruning() -> None:
+    # Windows and the number of events are not asked.
+    overrides = [*SMALL, "arm=lora_prune", "pruning.window=999", "pruning.num_events=999"]
+    plan = plan_training(load_config(overrides=overrides), 1000)
+    assert plan.prune.event_steps == (40,)
+    assert plan.prune.densities == pytest.approx((0.4,))
+    assert plan.prune.window == plan.distill_stop == 0
+
+
+def test_a_cut_at_the_start_comes_after_the_first_step() -> None:
+    overrides = [*SMALL, "arm=lora_prune", "pruning.stop=0 steps"]
+    assert plan_training(load_config(overrides=overrides), 1000).prune.event_steps == (1,)
+
+
+def test_mask_tuning_after_the_end_is_refused() -> None:
+    config = load_config(overrides=[*SMALL, "arm=lora_prune", "pruning.stop=101"])
+    with pytest.raises(ConfigError, match=r"pruning\.stop: is step 101, after the last step"):
+        plan_training(config, 1000)
+
+
 def test_without_distillation_its_stop_does_not_matter() -> None:
     config = load_config(overrides=[*SMALL, "ablation=w/o_Ds", "distillation.stop=1%"])
     assert plan_training(config, 1000).distill_stop == 0
@@ -159,3 +179,40 @@ def test_the_advice_of_a_mask_message_holds() -> None:
 def test_a_plan_is_json_able() -> None:
     plan = plan_training(load_config(overrides=SMALL), 1000)
     assert json.loads(json.dumps(plan.to_json()))["prune"]["event_steps"] == [10, 20, 30, 40]
+
+
+GATES = [*SMALL, "arm=prune_distill", "pruning.start=10 steps"]
+
+
+def test_gates_learn_from_the_start_to_the_one_cut_at_the_stop() -> None:
+    config = load_config(overrides=[*GATES, "pruning.warmup=12 steps"])
+    plan = plan_training(config, 1000)
+    times = plan.prune
+    assert (times.start, times.warmup, times.stop, times.event_steps) == (10, 12, 40, (40,))
+    assert times.densities == pytest.approx((0.4,))
+    assert times.window == 30
+    assert plan.distill_stop == 50
+
+
+def test_gates_begin_behind_the_first_step_at_the_earliest() -> None:
+    config = load_config(overrides=[*GATES, "pruning.start=0"])
+    assert plan_training(config, 1000).prune.start == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("pruning.stop=10 steps", r"pruning\.stop: is step 10, not after pruning\.start"),
+        ("pruning.stop=101 steps", r"pruning\.stop: is step 101, after the last step"),
+        ("pruning.warmup=30 steps", r"pruning\.warmup: 30 steps leave none of the 30"),
+        ("distillation.stop=39 steps", r"distillation\.stop: is step 39, before pruning ends"),
+    ],
+)
+def test_a_timetable_that_gates_cannot_keep_is_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_training(load_config(overrides=[*GATES, override]), 1000)
+
+
+def test_events_and_decay_windows_are_nothing_to_gates() -> None:
+    ignored = ["pruning.num_events=null", "pruning.update_frequency=90", "pruning.window=1"]
+    assert plan_training(load_config(overrides=[*GATES, *ignored]), 1000).prune.stop == 40

@@ -59,9 +59,21 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         ("arm=lora", "pruning.target_sparsity=0.3", "model.adapter.apply_to_ffn=false"),
         ("arm=lora", "tuning.max_rank=16", "distillation.stop=10%"),
     ],
+    "mask tuning knows no salience, no windows, no schedule and no hidden dimensions": [
+        ("arm=lora_prune",),
+        ("arm=lora_prune", "training.momentum_salience=0.5", "pruning.use_kurtosis=true"),
+        ("arm=lora_prune", "pruning.window=9", "pruning.num_events=3", "pruning.start=5"),
+        ("arm=lora_prune", "pruning.min_hidden=4", "pruning.pre_tuning_sparsity=0.3"),
+        ("arm=lora_prune", "tuning.max_rank=16", "distillation.stop=10%"),
+        ("arm=lora_prune", "model.adapter.apply_to_ffn=false"),
+    ],
+    "other arms rescale nothing": [
+        (),
+        ("pruning.rescale=true",),
+    ],
     "without pruning the target does not count": [
         ("ablation=w/o_Ap",),
-        ("ablation=w/o_Ap", "pruning.target_sparsity=0.3", "pruning.window=100"),
+        ("ablation=w/o_Ap", "pruning.target_sparsity=0.3", "pruning.warmup=100"),
     ],
     "without growth the tuner does not count": [
         ("ablation=w/o_AT",),
@@ -71,6 +83,43 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         ("ablation=w/o_Ds",),
         ("ablation=w/o_Ds", "distillation.temperature=3"),
         ("ablation=w/o_Ds", "distillation.refresh_teacher=true"),
+    ],
+    "gates know no events, windows, salience or new teachers": [
+        ("arm=prune_distill",),
+        ("arm=prune_distill", "pruning.num_events=3", "pruning.window=9", "pruning.mask_step=0.5"),
+        ("arm=prune_distill", "pruning.use_kurtosis=true", "training.momentum_salience=0.5"),
+        ("arm=prune_distill", "pruning.pre_tuning_sparsity=0.2", "pruning.calibration_batches=3"),
+        ("arm=prune_distill", "distillation.refresh_teacher=true", "training.initial_rank=4"),
+    ],
+    "without gates their settings do not count": [
+        (),
+        ("pruning.gate_learning_rate=0.5", "pruning.gate_drop_rate=0.3"),
+    ],
+    "who cuts before training knows no events, no salience and no places of adapters": [
+        ("arm=llm_pruner",),
+        ("arm=llm_pruner", "pruning.start=7", "pruning.stop=50%", "pruning.num_events=3"),
+        ("arm=llm_pruner", "pruning.use_kurtosis=true", "pruning.pre_tuning_sparsity=0.2"),
+        ("arm=llm_pruner", "model.adapter.apply_to_ffn=false", "pruning.min_hidden=99"),
+        ("arm=llm_pruner", "training.momentum_salience=0.5"),
+        ("arm=llm_pruner", "training.optimizer_on_surgery=reset"),
+    ],
+    "protected layers are for llm_pruner alone": [
+        (),
+        ("pruning.protect_first_layers=1", "pruning.protect_last_layers=1"),
+    ],
+    "a constraint on parameters has no length and no batch": [
+        (),
+        ("pruning.constraint=params", "pruning.constraint_length=9"),
+        ("pruning.latency_batch_size=1",),
+    ],
+    "macs are counted for one row, by default of the longest": [
+        ("pruning.constraint=macs",),
+        ("pruning.constraint=macs", "pruning.constraint_length=128"),
+        ("pruning.constraint=macs", "pruning.latency_batch_size=1"),
+    ],
+    "an arm that does not prune has no constraint": [
+        ("arm=lora",),
+        ("arm=lora", "pruning.constraint=macs"),
     ],
     "plain torch ignores the zero stage": [
         ("hardware.engine=torch",),
@@ -92,6 +141,9 @@ def test_equal_runs_have_equal_keys(reason: str) -> None:
 DIFFERENT = [
     "arm=ft",
     "arm=lora",
+    "arm=llm_pruner",
+    "pruning.constraint=macs",
+    "arm=lora_prune",
     "ablation=w/o_Ap",
     "model.model_type=bert",
     "model.dropout=0.0",
@@ -130,11 +182,66 @@ def test_whatever_changes_the_result_changes_the_key() -> None:
     assert len(keys) == len(DIFFERENT) + 1
 
 
+MASK_TUNING = [
+    "pruning.target_sparsity=0.4",
+    "pruning.stop=9",
+    "pruning.min_heads=1",
+    "pruning.min_neurons=1",
+    "pruning.round_to=8",
+    "pruning.calibration_batches=64",
+    "pruning.calibration_batch_size=32",
+    "pruning.rescale=false",
+    "training.initial_rank=4",
+    "training.optimizer_on_surgery=reset",
+]
+
+
+def test_whatever_changes_a_cut_by_mask_tuning_changes_the_key() -> None:
+    keys = {
+        json.dumps(key("arm=lora_prune", o), sort_keys=True) for o in ["name=same", *MASK_TUNING]
+    }
+    assert len(keys) == len(MASK_TUNING) + 1
+
+
 @pytest.mark.parametrize("field", ["training.choose_best", "distillation.refresh_teacher"])
 def test_choosing_on_held_out_rows_counts_where_it_is_on(field: str) -> None:
     held_out = "data.holdout_rows=100"
     assert key(held_out) == key(held_out, f"{field}=false") != key(held_out, f"{field}=true")
     assert field.rpartition(".")[2] not in json.dumps(key(held_out))
+
+
+GATES = "arm=lora_prune_distill"
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["gate_learning_rate", "gate_drop_rate", "target_sparsity", "min_heads", "warmup", "round_to"],
+)
+def test_what_gates_do_depend_on_counts(field: str) -> None:
+    value = "0.3" if field in ("gate_learning_rate", "gate_drop_rate", "target_sparsity") else "2"
+    assert key(GATES) != key(GATES, f"pruning.{field}={value}")
+    assert key(GATES) != key("arm=prune_distill")
+
+
+@pytest.mark.parametrize(
+    ("basis", "override"),
+    [
+        ("arm=llm_pruner", "pruning.calibration_batches=3"),
+        ("arm=llm_pruner", "pruning.protect_first_layers=3"),
+        ("arm=llm_pruner", "pruning.protect_last_layers=0"),
+        ("arm=llm_pruner", "pruning.target_sparsity=0.2"),
+        ("arm=llm_pruner", "pruning.min_neurons=3"),
+        ("arm=llm_pruner", "pruning.round_to=8"),
+        ("arm=llm_pruner", "training.initial_rank=3"),
+        ("arm=llm_pruner", "pruning.constraint=macs"),
+        ("pruning.constraint=macs", "pruning.constraint=latency_ms"),
+        ("pruning.constraint=macs", "pruning.constraint_length=7"),
+        ("pruning.constraint=latency_ms", "pruning.constraint_length=7"),
+        ("pruning.constraint=latency_ms", "pruning.latency_batch_size=7"),
+    ],
+)
+def test_what_an_arm_or_a_constraint_uses_counts(basis: str, override: str) -> None:
+    assert key(basis) != key(basis, override)
 
 
 def test_without_pruning_the_schedule_of_growth_still_counts() -> None:

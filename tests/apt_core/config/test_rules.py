@@ -12,6 +12,27 @@ BROKEN: list[tuple[list[str], str]] = [
         ["arm=lora", "ablation=w/o_Ap"],
         r"ablation: only arm apt can be ablated.*lora.*set arm to apt",
     ),
+    (
+        ["arm=ft", "ablation=w/o_layer_loss", "distillation.refresh_teacher=true"],
+        r"ablation: only arm apt can be ablated",
+    ),
+    (
+        ["ablation=w/o_layer_loss", "distillation.prediction_weight=0"],
+        r"distillation\.prediction_weight: .*nothing to distil",
+    ),
+    (
+        ["ablation=ft_teacher", "pruning.pre_tuning_sparsity=0.3"],
+        r"pre_tuning_sparsity: excludes ablation ft_teacher.*\(got 0\.3\); set it to 0",
+    ),
+    (["mode=official"], r'tuning\.importance: is "signed" in mode official.*or set mode to paper'),
+    (
+        ["orchestration.grid=[{arm: ft}, {arm: lora, search: {training.learning_rate: [1, 2]}}]"],
+        r"grid\[0\]\.search: has 1 tries, and another block has 2",
+    ),
+    (
+        ["orchestration.grid=[{search: {training.learning_rate: [1, 2]}}]"],
+        r"training\.choose_best: is off, and a search needs a score on held-out rows",
+    ),
     (["model.model_type=robrta"], r'model\.model_type: .*got "robrta".*did you mean roberta\?'),
     (["data.dataset=sst"], r"data\.dataset: .*did you mean sst2\?"),
     (
@@ -45,6 +66,14 @@ BROKEN: list[tuple[list[str], str]] = [
     (
         ["distillation.prediction_weight=0", "distillation.layer_weight=0"],
         r"prediction_weight: .*nothing to distil",
+    ),
+    (
+        ["arm=prune_distill", "pruning.target_sparsity=0"],
+        r"pruning\.target_sparsity: .*prune_distill nothing to close.*set it above 0",
+    ),
+    (
+        ["arm=prune_distill", "pruning.constraint=macs"],
+        r"pruning\.constraint: is macs, .*can only count parameters.*set it to params",
     ),
     (
         ["training.choose_best=true"],

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from apt_core.models.modules import set_submodule
+from apt_core.models.modules import find_submodule, set_submodule
 
 
 def test_a_module_is_replaced_wherever_it_sits() -> None:
@@ -22,3 +22,10 @@ def test_the_new_module_takes_over_the_mode_of_the_old_one() -> None:
     assert not model[0].training
     assert not model[0][0].training
     assert model[1][0].training
+
+
+def test_a_module_that_is_gone_is_not_found() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(2, 2)))
+    assert find_submodule(model, "0.0") is model[0][0]
+    assert find_submodule(model, "0.1") is None
+    assert find_submodule(model, "0.0.weight.deeper") is None

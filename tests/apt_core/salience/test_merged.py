@@ -1,7 +1,7 @@
 import torch
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.salience.merged import writer_weights
+from apt_core.salience.merged import merged_weights
 from tests.tiny import tiny_model
 
 
@@ -14,7 +14,7 @@ def test_an_adapter_on_a_writer_is_folded_in_and_others_are_read_as_they_are() -
     layer.add_branch(2)
     torch.nn.init.normal_(layer.lora_b)
     parameters = {f"student.{name}": p for name, p in model.named_parameters()}
-    weights = writer_weights(
+    weights = merged_weights(
         model,
         {"a": adapted, "b": plain},
         "student.",

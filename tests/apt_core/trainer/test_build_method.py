@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from apt_core.config.plan import plan_training
+from apt_core.distiller.late import LateDistiller
 from apt_core.distiller.self_distiller import SelfDistiller, TaskDistiller
+from apt_core.errors import ConfigError
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
+from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.controller import APTController, FixedController
 from tests.tiny_run import DISTILL_STOP, EVENTS, TEACHER_STEP, tiny_experiment
 
@@ -30,7 +33,9 @@ class Built:
         common = (self.config, self.plan, self.loaded, self.structure)
         self.distiller = method.build_distiller(*common)
         self.salience = method.build_salience(self.config, self.loaded, self.structure)
-        self.controller = method.build_controller(*common, self.distiller)
+        self.controller = method.build_controller(
+            *common, self.distiller, calibration=Calibration(list, torch.device("cpu"))
+        )
 
 
 @pytest.mark.parametrize("arm", ["ft", "lora"])
@@ -131,3 +136,38 @@ def test_full_tuning_has_no_shapes_to_restore(root):
         modules, built.structure, None
     )
     assert {name: id(p) for name, p in modules.named_parameters()} == before
+
+
+@pytest.mark.parametrize(("number", "window_opens"), [(1, 7), (2, 13), (3, 19)])
+def test_a_later_event_moves_the_teacher_and_when_it_is_heard(root, number, window_opens):
+    built = Built(root, f"distillation.start_event={number}")
+    assert isinstance(built.distiller, LateDistiller)
+    assert built.distiller.first_heard == EVENTS[number - 1]
+    assert built.controller.teacher_step == window_opens
+    assert built.distiller.settings.first_step == 6  # mu does not wait
+
+
+def test_a_later_event_than_there_are_is_refused(root):
+    with pytest.raises(ConfigError, match=r"distillation.start_event: there are only 3 events"):
+        Built(root, "distillation.start_event=4")
+
+
+@pytest.mark.parametrize(
+    ("ablation", "setting", "full"),
+    [
+        ("w/o_kurtosis", lambda b: b.salience.settings.kurtosis_weight, 1.0),
+        ("w/o_layer_loss", lambda b: b.distiller.settings.layer_weight, 0.9),
+        ("w/o_salience", lambda b: b.controller.tuner.strategy, "top_half"),
+    ],
+)
+def test_a_smaller_ablation_reaches_its_setting(root, ablation, setting, full):
+    on = "pruning.use_kurtosis=true"
+    assert setting(Built(root, on)) == full
+    ablated = setting(Built(root, on, f"ablation={ablation}"))
+    assert ablated == ("uniform" if full == "top_half" else 0.0)
+
+
+def test_the_distribution_of_new_rows_reaches_the_controller(root):
+    assert Built(root).controller.init_distribution == "gaussian"
+    uniform = Built(root, "tuning.init_distribution=uniform").controller
+    assert uniform.init_distribution == "uniform"

@@ -39,10 +39,20 @@ def test_full_tuning_trains_everything_and_injects_nothing(root):
     assert not any(isinstance(module, APTLinear) for module in loaded.model.modules())
 
 
+def test_full_tuning_that_prunes_injects_layers_without_adapters(root):
+    _, loaded, structure = adapted(root, "arm=prune_distill")
+    assert trained(loaded.model) == {name for name, _ in loaded.model.named_parameters()}
+    assert not structure.ranks
+    layers = [module for module in loaded.model.modules() if isinstance(module, APTLinear)]
+    assert len(layers) == 4 * 6
+    assert {layer.rank for layer in layers} == {0}
+
+
 @pytest.mark.parametrize(
     ("overrides", "sites"),
     [
         (["arm=lora"], {"query", "value"}),
+        (["arm=lora_prune_distill"], {"query", "value"}),
         (["arm=apt"], {"query", "value", "intermediate.dense"}),
         (["arm=apt", "model.adapter.apply_to_ffn=false"], {"query", "value"}),
         (["arm=lora", "model.adapter.mha_components=[q_proj, k_proj]"], {"query", "key"}),
@@ -123,3 +133,29 @@ def test_gradients_are_averaged_over_the_micro_batches_of_all_workers(root):
     assert made_engine(root, "training.micro_batch_size=2")._accumulation_steps == 4
     shared = ["training.micro_batch_size=2", "hardware.num_workers=2"]
     assert made_engine(root, *shared)._accumulation_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "learns"),
+    [
+        ([], True),
+        (["training.train_head=false"], False),
+        (["ablation=paper:w/o_Ds"], False),
+        (["ablation=w/o_Ds"], True),
+        (["arm=lora", "training.train_head=false"], False),
+        (["arm=ft", "training.train_head=false"], True),
+    ],
+)
+def test_the_task_head_learns_unless_it_is_told_not_to(root, overrides, learns):
+    _, loaded, _ = adapted(root, *overrides)
+    heads = [loaded.model.get_submodule(path) for path in loaded.model_map.head]
+    assert {p.requires_grad for head in heads for p in head.parameters()} == {learns}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_full_tuning_may_leave_the_embeddings_alone(root, frozen):
+    setting = f"training.freeze_embeddings={str(frozen).lower()}"
+    _, loaded, _ = adapted(root, "arm=ft", setting)
+    at_rest = {name for name, _ in loaded.model.named_parameters()} - trained(loaded.model)
+    tables = {f"{path}.weight" for path in loaded.model_map.embeddings}
+    assert at_rest == (tables if frozen else set())

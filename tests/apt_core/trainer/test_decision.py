@@ -28,6 +28,8 @@ def test_digests_tell_decisions_apart() -> None:
         Decision(),
         Decision(take_teacher=True),
         Decision(drop_teacher=True),
+        Decision(one_shot=True),
+        Decision(add_gates=True),
         Decision(prune=prune(0, 1)),
         Decision(prune=prune(0, 2)),
         Decision(prune=prune(0, 1, hidden=7)),
@@ -50,6 +52,8 @@ CHANGES: list[tuple[dict[str, Any], bool]] = [
     ({"tune": ranks(3)}, True),
     ({"take_teacher": True}, True),
     ({"drop_teacher": True}, True),
+    ({"one_shot": True}, True),
+    ({"add_gates": True}, True),
 ]
 
 

@@ -14,6 +14,7 @@ def test_without_a_group_collectives_change_nothing() -> None:
     assert distributed.world_size() == 1
     assert all(a is b for a, b in zip(distributed.all_reduce_sum(tensors), tensors, strict=True))
     assert distributed.all_gather_flat(tensors[1]).shape == (1, 3)
+    assert distributed.object_from_first(tensors) is tensors
     distributed.broadcast_from_first(tensors)
     distributed.barrier()
     assert tensors[0].eq(1).all()
@@ -27,6 +28,7 @@ def test_two_workers_sum_gather_and_broadcast() -> None:
     assert first["dtypes"] == ["torch.float32", "torch.bfloat16"]
     assert first["gathered"] == second["gathered"] == [[1.0, 1.0], [2.0, 2.0]]
     assert first["broadcast"] == second["broadcast"] == [[1.0, 1.0], [[10.0]]]
+    assert first["object"] == second["object"] == {"from": [0]}
     assert first["group_was_kept"]
     assert [first["rank"], second["rank"]] == [0, 1]
 

@@ -1,6 +1,7 @@
 """What is logged about the shape agrees with the modules themselves."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,17 @@ import torch
 from apt_core.distiller.self_distiller import Loss
 from apt_core.models.surgery_record import KeptBlocks, Surgery
 from apt_core.pruner.surgery import prune_model
+from apt_core.report import Efficiency
 from apt_core.trainer.engine import StepOutcome
-from apt_core.trainer.measure import median_step_times, shape_metrics, step_metrics, surgery_entry
+from apt_core.trainer.measure import (
+    median_step_times,
+    shape_metrics,
+    step_metrics,
+    surgery_entry,
+    warnings_of,
+)
 from apt_core.trainer.state import TrainerState
+from tests.apt_core.test_report import REPORT
 from tests.tiny import tiny_model
 
 
@@ -76,6 +85,15 @@ def test_an_entry_counts_the_adapters_that_grew():
     assert not entry["pruned"]
 
 
+def test_a_target_in_another_unit_is_held_against_what_it_counts():
+    report = replace(REPORT, efficiency=Efficiency(1, 2, 3, 4, 0.25), warnings=())
+    assert warnings_of(replace(report, sparsity=0.605)) == ()
+    macs = replace(report, cost_unit="MACs", cost=40.0, dense_cost=100.0)
+    assert warnings_of(macs) == ()
+    missed = replace(macs, cost=45.0)
+    assert warnings_of(missed) == ("sparsity in MACs 0.550 misses its target 0.600",)
+
+
 def test_step_times_are_medians_by_phase_and_empty_phases_have_none():
     _, structure = tiny_model()
     state = TrainerState(1, structure, structure)
@@ -95,3 +113,10 @@ def test_both_losses_are_logged_as_means_over_the_micro_batches():
     assert metrics["train/mu"] == 0.5
     assert metrics["train/grad_norm"] == 0.7
     assert metrics["train/learning_rate"] == 0.1
+
+
+def test_further_numbers_of_the_loss_are_logged_as_means_too():
+    one, outcome = torch.tensor(1.0), StepOutcome(0.7, 1.0, overflowed=False)
+    losses = [Loss(one, one, one, 0.0, {"penalty": torch.tensor(v)}) for v in (2.0, 4.0)]
+    assert step_metrics(losses, outcome, 0.1)["train/penalty"] == 3.0
+    assert "train/penalty" not in step_metrics([Loss(one, one, one, 0.0)], outcome, 0.1)

@@ -1,5 +1,7 @@
 """Groups, multipliers and the learning rate as a function of the step."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from apt_core.trainer.optim import (
     OptimizerSettings,
     build_adamw,
+    detached_learning_rate_at,
     learning_rate_at,
     parameter_groups,
     set_learning_rate,
@@ -106,3 +109,30 @@ def test_fused_adamw_steps_like_the_plain_one() -> None:
         fused.step()
         plain.step()
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-7)
+
+
+def test_a_detached_schedule_stays_at_the_peak_and_restarts_at_a_tenth():
+    rate = partial(
+        detached_learning_rate_at,
+        attached=lambda step: 0.1 * step,
+        peak=1.0,
+        first_event=4,
+        restart=10,
+        total_steps=20,
+    )
+    assert [rate(step) for step in (0, 3)] == [0.0, pytest.approx(0.3)]
+    assert [rate(step) for step in (4, 7, 9)] == [1.0, 1.0, 1.0]
+    assert rate(10) == pytest.approx(0.1)
+    assert rate(15) == pytest.approx(0.05)
+    assert rate(19) == pytest.approx(0.01)
+    assert rate(20) == 0.0
+
+
+def test_without_a_teacher_a_detached_schedule_ends_at_its_peak():
+    rates = {
+        detached_learning_rate_at(
+            step, lambda _: 0.0, peak=2.0, first_event=1, restart=9, total_steps=9
+        )
+        for step in range(1, 9)
+    }
+    assert rates == {2.0}

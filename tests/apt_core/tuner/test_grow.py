@@ -76,3 +76,20 @@ def test_new_rows_are_gaussian_with_the_wanted_spread(init_std, expected):
     rows = loaded.model.get_submodule(site).lora_a[3:].detach()
     assert rows.std().item() == pytest.approx(expected, rel=0.05)
     assert abs(rows.mean().item()) < expected / 20
+
+
+@pytest.mark.parametrize("std", [None, 0.3])
+def test_uniform_rows_have_the_deviation_of_gaussian_ones_within_bounds(std):
+    loaded, structure = tiny_model(rank=3)
+    site = next(iter(structure.ranks))
+    grow_adapters(
+        loaded.model, structure, {site: 2003}, init_std=std, seed=1, distribution="uniform"
+    )
+    layer = loaded.model.get_submodule(site)
+    rows = layer.lora_a[3:].detach()
+    deviation = 1 / (3 * layer.in_features) ** 0.5 if std is None else std
+    # 32,000 draws: the deviation is known to 0.4%; the kurtosis of a uniform is 1.8.
+    assert float(rows.std()) == pytest.approx(deviation, rel=0.02)
+    assert float(rows.abs().max()) <= deviation * 3**0.5
+    assert float(((rows / rows.std()) ** 4).mean()) == pytest.approx(1.8, abs=0.05)
+    assert not layer.lora_b[:, 3:].any()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,26 @@ def test_a_finished_sweep_starts_no_ray(tmp_path: Path) -> None:
 def test_every_launch_gets_a_folder_of_its_own(tmp_path: Path) -> None:
     names = [new_launch_dir(tmp_path).name for _ in range(3)]
     assert names == ["001", "002", "003"]
+
+
+def test_a_trial_whose_teacher_has_no_result_fails_without_being_started(tmp_path: Path) -> None:
+    taught = replace(trial(tmp_path, "taught"), needs="id-teacher")
+    with StopSignal() as stop:
+        outcome = run_sweep([taught], SweepSettings(tmp_path), stop=stop)
+    (failure,) = outcome.failures
+    assert failure.reason == "its teacher, run id-teacher, has no result; see there"
+    assert not (tmp_path / "ray").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_teachers_finish_before_what_they_teach_begins(tmp_path: Path) -> None:
+    teacher = trial(tmp_path, "good")
+    taught = replace(trial(tmp_path, "taught"), needs=teacher.run_id)
+    with StopSignal() as stop:
+        outcome = run_sweep([taught, teacher], SweepSettings(tmp_path), stop=stop)
+    assert [failure.reason for failure in outcome.failures] == []
+    assert outcome.is_complete
+    finished_at = (teacher.run_dir / "result.json").stat().st_mtime
+    assert (taught.run_dir / "worker.log").stat().st_ctime >= finished_at
+    assert [path.name for path in sorted((tmp_path / "ray").iterdir())] == ["001", "002"]

@@ -37,6 +37,16 @@ def test_a_missing_baseline_is_said() -> None:
     assert warning.startswith("No finished full fine-tuning run (arm ft)")
 
 
+def test_a_target_in_macs_is_held_against_macs_and_not_against_parameters() -> None:
+    macs = {"cost_unit": "MACs", "cost": 0.4, "dense_cost": 1.0, "sparsity": 0.5}
+    reached = seeds(Trial("apt", 0.6), **macs)
+    assert warnings_of(*seeds(Trial("ft")), *reached) == []
+    missed = seeds(Trial("apt", 0.6), **macs | {"cost": 0.45})
+    assert warnings_of(*seeds(Trial("ft")), *missed) == [
+        "Target sparsity missed by more than 1 point: apt 60% reached 55.0% on average."
+    ]
+
+
 def test_pruned_but_slower_than_dense_is_said_with_the_batch_size() -> None:
     slow = [
         replace(

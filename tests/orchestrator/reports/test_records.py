@@ -10,8 +10,10 @@ from tests.orchestrator.reports.synthetic_sweep import Trial, make_config, make_
     [
         ("ft", "full", 0.0),
         ("lora", "full", 0.0),
+        ("lora_prune", "full", 0.6),
         ("apt", "w/o_Ap", 0.0),
         ("apt", "full", 0.6),
+        ("llm_pruner", "full", 0.6),
         ("apt", "w/o_AT", 0.6),
         ("apt", "w/o_Ds", 0.6),
     ],

@@ -118,7 +118,7 @@ def test_missing_runs_are_told_in_the_table_the_warnings_and_the_markdown(
     assert cells.count("running") > 8
     assert any("3 of 17 trials have no result" in text for text in page.texts["li"])
     markdown = (sweep / "report" / "report.md").read_text()
-    assert "14 of 17 trials finished" in markdown
+    assert "14 of 17 trials finished. Mode: paper." in markdown
     assert "| apt 80% | running | running |" in markdown
 
 

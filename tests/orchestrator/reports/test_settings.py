@@ -1,4 +1,11 @@
-from orchestrator.reports.settings import common_settings, differing_keys, flatten, variant_keys
+from apt_core.config.mode import OFFICIAL
+from orchestrator.reports.settings import (
+    common_settings,
+    differing_keys,
+    flatten,
+    mode_text,
+    variant_keys,
+)
 from tests.orchestrator.reports.synthetic_sweep import Trial, make_config
 
 
@@ -29,3 +36,20 @@ def test_seed_and_folders_do_not_make_a_variant_but_a_learning_rate_does() -> No
 
 def test_no_runs_have_no_settings() -> None:
     assert common_settings([]) == {}
+
+
+def test_the_mode_is_told_with_what_a_paper_run_took_over() -> None:
+    plain = {"mode": "paper", "tuning.importance": "paper", "tuning.growth": "fill"}
+    assert mode_text([]) == "paper"
+    assert mode_text([{}]) == "paper"  # written before there were modes
+    assert mode_text([plain, plain]) == "paper"
+    assert mode_text([{"mode": "official", **OFFICIAL}]) == "official"
+    taken = {**plain, "tuning.importance": "signed", "training.train_head": False}
+    told = "paper, with training.train_head=false, tuning.importance=signed"
+    assert mode_text([taken]) == told
+    assert mode_text([plain, taken, plain]) == f"paper | {told}"
+
+
+def test_where_a_teacher_lies_is_no_variant() -> None:
+    settings = [{"distillation.teacher_path": f"runs/{seed}/export"} for seed in (1, 2)]
+    assert variant_keys(settings) == []

@@ -74,6 +74,24 @@ def test_every_number_agrees_with_the_result_files(tmp_path: Path) -> None:
         assert row.inference[size].speedup.mean == pytest.approx(statistics.mean(speedups))
 
 
+def test_under_another_constraint_the_final_sparsity_is_the_one_to_be_reached() -> None:
+    ft = make_report(Trial("ft"))
+    apt = make_report(Trial("apt", 0.6))
+    half = replace(
+        apt,
+        sparsity=0.5,
+        history=tuple(replace(p, sparsity=min(p.sparsity, 0.5), metric=1.0) for p in apt.history),
+    )
+    as_params = row_of(only_table(ft, half), "apt 60%").time_to_target
+    macs = replace(half, cost_unit="MACs", cost=0.4, dense_cost=1.0)
+    as_macs = row_of(only_table(ft, macs), "apt 60%").time_to_target
+    assert as_params is not None
+    assert as_macs is not None
+    assert (as_params.num_reached, as_macs.num_reached) == (0, 1)
+    first = next(p for p in half.history if p.sparsity >= 0.5 - 0.01)
+    assert as_macs.seconds.mean == first.train_time_s
+
+
 def test_time_to_target_agrees_with_a_search_by_hand(tmp_path: Path) -> None:
     (table,) = build_tables(collect(write_sweep(tmp_path, demo_trials())))
     files = [json.loads(path.read_text()) for path in tmp_path.glob("trials/*/result.json")]
@@ -178,3 +196,34 @@ def test_a_run_without_step_times_has_no_ratio() -> None:
 
 def test_an_empty_sweep_has_no_tables() -> None:
     assert build_tables(SweepRecords("sweep")) == ()
+
+
+def test_the_time_of_an_outside_teacher_is_charged_to_the_run_that_it_taught() -> None:
+    ft, taught = make_report(Trial("ft")), Trial("apt", 0.6, ablation="ft_teacher")
+    alone = row_of(only_table(ft, make_report(taught, metric=ft.metric)), "apt ft_teacher 60%")
+    charged = row_of(
+        only_table(ft, make_report(taught, metric=ft.metric, teacher_time_s=100.0)),
+        "apt ft_teacher 60%",
+    )
+    assert alone.train_time_s.mean is not None
+    assert charged.train_time_s.mean == pytest.approx(alone.train_time_s.mean + 100)
+    assert charged.teacher_time_s.mean == 100
+    assert alone.teacher_time_s.mean is None
+
+
+def test_the_time_to_accuracy_includes_the_teacher() -> None:
+    ft, taught = make_report(Trial("ft")), Trial("apt", 0.6, ablation="ft_teacher")
+    history = tuple(replace(point, sparsity=0.6) for point in ft.history)
+    rows = [
+        row_of(
+            only_table(ft, make_report(taught, history=history, teacher_time_s=seconds)),
+            "apt ft_teacher 60%",
+        )
+        for seconds in (0.0, 100.0)
+    ]
+    alone, charged = (row.time_to_target for row in rows)
+    assert alone is not None
+    assert charged is not None
+    for name in ("seconds", "seconds_with_eval"):
+        (before,), (after,) = getattr(alone, name).values, getattr(charged, name).values
+        assert after == pytest.approx(before + 100)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.reports.records import CellKey, SweepRecords, UnfinishedTrial
@@ -15,6 +17,7 @@ from orchestrator.reports.wording import (
     number_with_spread,
     runs_cell,
     time_to_target_cell,
+    train_time_cell,
 )
 from tests.orchestrator.reports.synthetic_sweep import Trial, make_report
 
@@ -82,6 +85,16 @@ def test_a_time_that_only_some_runs_reached_says_how_many() -> None:
     row = Row(APT, runs=(run,), time_to_target=some)
     assert time_to_target_cell(row).text == "15.0 s (2 of 3 runs)"
     assert time_to_target_cell(row, with_eval=True).text == "17.0 s (2 of 3 runs)"
+
+
+def test_times_that_include_a_teacher_say_so() -> None:
+    run = make_report(Trial("apt", 0.6))
+    reached = TimeToTarget(Stat((10.0,)), Stat((12.0,)), 1)
+    row = Row(APT, runs=(run,), train_time_s=Stat((20.0,)), time_to_target=reached)
+    assert (train_time_cell(row).text, time_to_target_cell(row).text) == ("20.0 s", "10.0 s")
+    row = replace(row, teacher_time_s=Stat((5.0,)))
+    assert train_time_cell(row).text == "20.0 s with teacher"
+    assert time_to_target_cell(row).text == "10.0 s with teacher"
 
 
 def test_runs_say_what_became_of_the_others() -> None:
