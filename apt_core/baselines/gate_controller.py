@@ -19,7 +19,7 @@ from apt_core.pruner.masks import BlockMasks, apply_masks
 from apt_core.pruner.policy import PrunePlan
 from apt_core.pruner.search import BlockSalience, Floors, search_blocks
 from apt_core.pruner.surgery import prune_model, structure_after
-from apt_core.trainer.controller import ReadSalience
+from apt_core.trainer.controller import QuietController, ReadSalience
 from apt_core.trainer.decision import Decision, check_agreement
 from apt_core.trainer.state import TrainerState
 
@@ -36,11 +36,12 @@ class GateTimes:
     """The teacher is dropped."""
 
 
-class GateController:
+class GateController(QuietController):
     """Tunes, learns gates beside the weights, cuts by them, tunes again (CoFi, section 3).
 
     Blocks are ranked by how likely their gates are open, and as many stay as fit the budget, so the
-    arm meets it exactly whatever the expected sparsity was. Closed gates rank last.
+    arm meets it exactly whatever the expected sparsity was. Closed gates rank last. Masks are not
+    moved here: the distiller draws them anew in every step.
 
     Args:
         model_map: where the student's parts are.
@@ -51,8 +52,6 @@ class GateController:
         density: the same relative to the unpruned layers.
         floors: what must stay.
     """
-
-    masks: BlockMasks | None = None
 
     def __init__(
         self,
@@ -72,14 +71,6 @@ class GateController:
         self.budget = budget
         self.density = density
         self.floors = floors
-
-    def needs_salience(self, step: int) -> bool:
-        """Never: the gates are all that counts."""
-        return False
-
-    def needs_held_out(self, state: TrainerState) -> bool:
-        """Never."""
-        return False
 
     def decide(
         self, state: TrainerState, read_salience: ReadSalience, held_out: float | None = None
@@ -151,12 +142,6 @@ class GateController:
         modules.gates = None
         dropped = Surgery(plan.structure, plan.structure, removed=names)
         return combine(combine(surgery, folded), dropped)
-
-    def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
-        """Nothing to move: the distiller draws masks anew in every step."""
-
-    def restore_masks(self, masks: BlockMasks, modules: TrainedModules) -> None:
-        """There never are any."""
 
 
 def kept_masks(values: GateValues, kept: KeptBlocks, structure: Structure) -> BlockMasks:

@@ -18,13 +18,12 @@ from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks, Surgery, combine
 from apt_core.models.trained_modules import STUDENT, TrainedModules
-from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.fold import fold_unit_scales
 from apt_core.pruner.policy import PrunePlan
 from apt_core.pruner.search import Floors
 from apt_core.pruner.surgery import prune_model, structure_after
 from apt_core.salience.taps import tap_input
-from apt_core.trainer.calibration import Batches, backward_passes, evaluating
+from apt_core.trainer.calibration import Calibration, backward_passes, evaluating
 from apt_core.trainer.distributed import broadcast_from_first
 
 Gradients = dict[str, list[Tensor]]
@@ -40,13 +39,10 @@ class MaskTuner:
     Args:
         model_map: where the student's parts are.
         original: the unpruned structure; the density is a fraction of its cost.
-        batches: gives the calibration batches, on the device of training.
+        calibration: what to measure with, and what the density is a fraction of.
         density: fraction of the layers' cost that stays.
         floors: what must stay.
         rescaler: fits real-valued masks to what stays; None: they stay 1.
-        device: where to calibrate.
-        half: whether forward and backward run in bf16.
-        cost: what the density is a fraction of.
     """
 
     def __init__(
@@ -54,23 +50,17 @@ class MaskTuner:
         model_map: ModelMap,
         original: Structure,
         *,
-        batches: Batches,
+        calibration: Calibration,
         density: float,
         floors: Floors,
         rescaler: MaskRescaler | None,
-        device: torch.device,
-        half: bool = False,
-        cost: CostModel = PARAMS,
     ) -> None:
         self.model_map = model_map
         self.original = original
-        self.batches = batches
+        self.calibration = calibration
         self.density = density
         self.floors = floors
         self.rescaler = rescaler
-        self.device = device
-        self.half = half
-        self.cost = cost
 
     def plan(self, modules: TrainedModules, structure: Structure) -> PrunePlan:
         """Measure and decide; the model's parameters stay as they are.
@@ -82,11 +72,12 @@ class MaskTuner:
         Returns:
             The units that stay, and their factors.
         """
-        modules.to(self.device)
+        modules.to(self.calibration.device)
         gradients = self.measure(modules, structure)
         fisher = {name: fisher_information(rows).cpu() for name, rows in gradients.items()}
-        budget = self.density * self.cost.total(self.original)
-        found = search_units(structure, fisher, budget, self.floors, self.cost)
+        cost = self.calibration.cost
+        budget = self.density * cost.total(self.original)
+        found = search_units(structure, fisher, budget, self.floors, cost)
         units = {name: rearrange(gradients[name], kept) for name, kept in found.items()}
         kept = KeptBlocks(units, torch.arange(structure.hidden_size))
         return PrunePlan(
@@ -110,12 +101,11 @@ class MaskTuner:
         passes = backward_passes(
             modules,
             TaskDistiller(self.model_map.head_kind),
-            self.batches(),
+            self.calibration,
             lambda _: self._recording(modules, structure, seen),
-            half=self.half,
         )
         num_batches = sum(1 for _ in passes)
-        empty = torch.zeros(num_batches, 0, device=self.device)
+        empty = torch.zeros(num_batches, 0, device=self.calibration.device)
         gradients = {n: torch.stack(rows) if rows else empty for n, rows in seen.items()}
         broadcast_from_first(list(gradients.values()))
         return {name: rows.double() for name, rows in gradients.items()}
@@ -142,8 +132,10 @@ class MaskTuner:
         if self.rescaler is None:
             return {}
         with evaluating(modules):
-            factors = self.rescaler.factors(modules.student, structure, kept, self.batches())
-        on_device = {name: values.to(self.device) for name, values in factors.items()}
+            factors = self.rescaler.factors(
+                modules.student, structure, kept, self.calibration.batches()
+            )
+        on_device = {name: values.to(self.calibration.device) for name, values in factors.items()}
         broadcast_from_first(list(on_device.values()))
         return {name: values.cpu() for name, values in on_device.items()}
 

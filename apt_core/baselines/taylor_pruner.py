@@ -14,11 +14,10 @@ from apt_core.models.arch import ModelMap, SubBlockMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks, Surgery
 from apt_core.models.trained_modules import STUDENT, TrainedModules
-from apt_core.pruner.cost import CostModel
 from apt_core.pruner.policy import PrunePlan
 from apt_core.pruner.search import Floors
 from apt_core.pruner.surgery import prune_model, structure_after
-from apt_core.trainer.calibration import Batches, evaluating
+from apt_core.trainer.calibration import Calibration, evaluating
 
 
 class TaylorPruner:
@@ -32,12 +31,9 @@ class TaylorPruner:
         model_map: where the student's parts are.
         original: the unpruned structure; the density is a fraction of its cost.
         layers: numbers of the layers that may be cut.
-        batches: gives the calibration batches, on the device of training.
+        calibration: what to measure with, and what the density is a fraction of.
         density: fraction of the layers' cost that stays.
-        cost: what a density is a fraction of.
         floors: what must stay.
-        device: where to calibrate.
-        half: whether forward and backward run in bf16.
         at_once: sub-blocks whose gradients are held at the same time; each lot passes all batches
             anew. None: all of them.
     """
@@ -48,23 +44,17 @@ class TaylorPruner:
         original: Structure,
         *,
         layers: range,
-        batches: Batches,
+        calibration: Calibration,
         density: float,
-        cost: CostModel,
         floors: Floors,
-        device: torch.device,
-        half: bool = False,
         at_once: int | None = None,
     ) -> None:
         self.model_map = model_map
         self.original = original
         self.layers = layers
-        self.batches = batches
+        self.calibration = calibration
         self.density = density
-        self.cost = cost
         self.floors = floors
-        self.device = device
-        self.half = half
         self.at_once = at_once
 
     def plan(self, modules: TrainedModules, structure: Structure) -> PrunePlan:
@@ -78,9 +68,10 @@ class TaylorPruner:
             The units that stay.
         """
         sub_blocks = [s for s in self.model_map.sub_blocks if s.layer in self.layers]
-        budget = self.density * self.cost.total(self.original)
+        cost = self.calibration.cost
+        budget = self.density * cost.total(self.original)
         names = {s.name for s in sub_blocks}
-        counts = local_counts(structure, names, budget, self.floors, cost=self.cost)
+        counts = local_counts(structure, names, budget, self.floors, cost=cost)
         importance = self.measure(modules, [s for s in sub_blocks if s.name in counts])
         units = {
             s.name: keep_most_important(importance[s.name], counts[s.name])
@@ -103,7 +94,7 @@ class TaylorPruner:
         Returns:
             Sub-block name -> importances.
         """
-        modules.to(self.device)
+        modules.to(self.calibration.device)
         lot = self.at_once or max(len(sub_blocks), 1)
         importance: dict[str, Tensor] = {}
         with evaluating(modules):
@@ -117,8 +108,8 @@ class TaylorPruner:
         parameters = [p for s in sub_blocks for p, _, _ in _coupled(modules.student, s)]
         distiller = TaskDistiller(self.model_map.head_kind)
         with _gradients_of(modules, parameters):
-            for batch in self.batches():
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            for batch in self.calibration.batches():
+                with self.calibration.precision():
                     loss = distiller.loss(modules, batch, 0).total
                 loss.backward()
             return {s.name: _importance(modules.student, s).cpu() for s in sub_blocks}

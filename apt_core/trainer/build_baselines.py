@@ -27,11 +27,8 @@ def build_mask_tuner(
     return MaskTuner(
         loaded.model_map,
         loaded.structure,
-        batches=calibration.batches,
+        calibration=calibration,
         density=1.0 - config.pruning.target_sparsity,
         floors=build_floors(config),
         rescaler=MaskRescaler(loaded.model_map, half=calibration.half) if rescales else None,
-        device=calibration.device,
-        cost=calibration.cost,
-        half=calibration.half,
     )

@@ -12,7 +12,7 @@ from apt_core.distiller.self_distiller import SelfDistiller
 from apt_core.models.loading import LoadedModel
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import TrainedModules
-from apt_core.pruner.search import Floors
+from apt_core.trainer.build_parts import build_floors
 
 COFI_RATE = 0.01
 TRAVEL = 20.0
@@ -55,8 +55,7 @@ def build_gate_controller(
     config: ExperimentConfig, plan: TrainingPlan, loaded: LoadedModel, inner: SelfDistiller
 ) -> GateController:
     """Who adds the gates, cuts by them and drops the teacher."""
-    pruning = config.pruning
-    density = 1.0 - pruning.target_sparsity
+    density = 1.0 - config.pruning.target_sparsity
     return GateController(
         loaded.model_map,
         GateTimes(plan.prune.start, plan.prune.stop, plan.distill_stop),
@@ -64,12 +63,7 @@ def build_gate_controller(
         make_gates=lambda structure: _make_gates(config, loaded, structure),
         budget=density * loaded.structure.num_params(),
         density=density,
-        floors=Floors(
-            min_heads=pruning.min_heads,
-            min_neurons=pruning.min_neurons,
-            min_hidden=pruning.min_hidden,
-            round_to=pruning.round_to,
-        ),
+        floors=build_floors(config),
     )
 
 

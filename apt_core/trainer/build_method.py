@@ -179,10 +179,8 @@ def build_one_shot(
     return OneShotPruner(
         _build_pruner(config, NO_EVENTS.scheduler(), loaded, calibration.cost),
         collector,
-        batches=calibration.batches,
+        calibration=calibration,
         density=1.0 - config.pruning.pre_tuning_sparsity,
-        device=calibration.device,
-        half=calibration.half,
     )
 
 

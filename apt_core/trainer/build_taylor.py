@@ -26,14 +26,11 @@ def build_taylor_pruner(
         layers=cut_layers(
             len(stack.layers), pruning.protect_first_layers, pruning.protect_last_layers
         ),
-        batches=calibration.batches,
+        calibration=calibration,
         density=1.0 - pruning.target_sparsity,
-        cost=calibration.cost,
         floors=Floors(
             min_heads=pruning.min_heads, min_neurons=pruning.min_neurons, round_to=pruning.round_to
         ),
-        device=calibration.device,
-        half=calibration.half,
         # Whoever trades time for memory in the backward pass does so here too.
         at_once=1 if config.hardware.gradient_checkpointing else None,
     )

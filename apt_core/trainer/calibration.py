@@ -32,6 +32,10 @@ class Calibration:
     cost: CostModel = PARAMS
     """What the target counts."""
 
+    def precision(self) -> torch.autocast:
+        """The context that forward and backward run in."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+
 
 class OneShotPruner:
     """Prunes an untrained model once, by salience averaged over calibration batches.
@@ -44,10 +48,8 @@ class OneShotPruner:
     Args:
         pruner: knows the original structure and the floors.
         collector: measures blocks; used for calibration only.
-        batches: gives the calibration batches, on the device of training.
-        density: fraction of the layers' parameters that stays.
-        device: where to calibrate.
-        half: whether forward and backward run in bf16.
+        calibration: what to measure with.
+        density: fraction of the layers' cost that stays.
     """
 
     def __init__(
@@ -55,17 +57,13 @@ class OneShotPruner:
         pruner: AdaptivePruner,
         collector: SalienceCollector,
         *,
-        batches: Batches,
+        calibration: Calibration,
         density: float,
-        device: torch.device,
-        half: bool = False,
     ) -> None:
         self.pruner = pruner
         self.collector = collector
-        self.batches = batches
+        self.calibration = calibration
         self.density = density
-        self.device = device
-        self.half = half
 
     def plan(self, modules: TrainedModules, structure: Structure) -> PrunePlan:
         """Measure and decide; the model's parameters stay as they are.
@@ -77,15 +75,12 @@ class OneShotPruner:
         Returns:
             The blocks that stay.
         """
-        modules.to(self.device)
+        modules.to(self.calibration.device)
         distiller = TaskDistiller(self.pruner.model_map.head_kind)
         parameters = dict(modules.named_parameters())
         total: BlockSalience | None = None
         count = 0
-        passes = backward_passes(
-            modules, distiller, self.batches(), self.collector.recording, half=self.half
-        )
-        for _ in passes:
+        for _ in backward_passes(modules, distiller, self.calibration, self.collector.recording):
             measured = self.collector.measure(
                 lambda names: {name: parameters[name].detach() for name in names}, 1.0
             )
@@ -113,27 +108,23 @@ class OneShotPruner:
 def backward_passes(
     modules: TrainedModules,
     distiller: TaskDistiller,
-    batches: Iterable[Mapping[str, Tensor]],
+    calibration: Calibration,
     recording: Callable[[Mapping[str, Tensor]], AbstractContextManager[None]],
-    *,
-    half: bool,
 ) -> Iterator[None]:
     """The task loss forward and backward, batch by batch, dropout off; no gradient is left.
 
     Args:
         modules: plain modules with full parameters, on the device of the batches.
         distiller: gives the loss.
-        batches: what to pass.
+        calibration: what to pass, and how.
         recording: watches the two passes over one batch.
-        half: whether they run in bf16.
 
     Yields:
         After every batch.
     """
-    device_type = next(modules.parameters()).device.type
     with evaluating(modules):
-        for batch in batches:
-            with recording(batch), torch.autocast(device_type, torch.bfloat16, enabled=half):
+        for batch in calibration.batches():
+            with recording(batch), calibration.precision():
                 distiller.loss(modules, batch, 0).total.backward()
             modules.zero_grad(set_to_none=True)
             yield

@@ -56,8 +56,8 @@ class Controller(Protocol):
     masks: BlockMasks | None
 
 
-class FixedController:
-    """The controller of arms whose model never changes shape."""
+class QuietController:
+    """What controllers have in common that read no salience and move no masks."""
 
     masks: BlockMasks | None = None
 
@@ -69,6 +69,16 @@ class FixedController:
         """Never."""
         return False
 
+    def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
+        """Nothing to move."""
+
+    def restore_masks(self, masks: BlockMasks, modules: TrainedModules) -> None:
+        """There never are any."""
+
+
+class FixedController(QuietController):
+    """The controller of arms whose model never changes shape."""
+
     def decide(
         self, state: TrainerState, read_salience: ReadSalience, held_out: float | None = None
     ) -> Decision:
@@ -78,12 +88,6 @@ class FixedController:
     def apply(self, decision: Decision, modules: TrainedModules, state: TrainerState) -> Surgery:
         """Nothing to carry out."""
         return nothing_done(state.structure)
-
-    def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
-        """Nothing to move."""
-
-    def restore_masks(self, masks: BlockMasks, modules: TrainedModules) -> None:
-        """There never are any."""
 
 
 class APTController:

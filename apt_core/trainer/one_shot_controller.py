@@ -5,9 +5,8 @@ from typing import Protocol
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery, nothing_done
 from apt_core.models.trained_modules import TrainedModules
-from apt_core.pruner.masks import BlockMasks
 from apt_core.pruner.policy import PrunePlan
-from apt_core.trainer.controller import ReadSalience
+from apt_core.trainer.controller import QuietController, ReadSalience
 from apt_core.trainer.decision import Decision, check_agreement
 from apt_core.trainer.state import TrainerState
 
@@ -24,7 +23,7 @@ class OneShot(Protocol):
         ...
 
 
-class OneShotController:
+class OneShotController(QuietController):
     """Tunes, cuts once, tunes again.
 
     Args:
@@ -32,19 +31,9 @@ class OneShotController:
         step: after which step.
     """
 
-    masks: BlockMasks | None = None
-
     def __init__(self, one_shot: OneShot, step: int) -> None:
         self.one_shot = one_shot
         self.step = step
-
-    def needs_salience(self, step: int) -> bool:
-        """Never: the calibration batches are passed when they are needed."""
-        return False
-
-    def needs_held_out(self, state: TrainerState) -> bool:
-        """Never."""
-        return False
 
     def decide(
         self, state: TrainerState, read_salience: ReadSalience, held_out: float | None = None
@@ -71,9 +60,3 @@ class OneShotController:
         plan = self.one_shot.plan(modules, state.structure)
         check_agreement(Decision(prune=plan), state.step)
         return self.one_shot.apply(plan, modules, state.structure)
-
-    def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
-        """Nothing to move."""
-
-    def restore_masks(self, masks: BlockMasks, modules: TrainedModules) -> None:
-        """There never are any."""

@@ -16,6 +16,7 @@ from apt_core.models.calls import call_model
 from apt_core.models.trained_modules import STUDENT, TrainedModules
 from apt_core.pruner.masks import apply_masks, binary_masks
 from apt_core.pruner.search import Floors
+from apt_core.trainer.calibration import Calibration
 from tests.tiny import tiny_batch, tiny_model
 
 CPU = torch.device("cpu")
@@ -28,11 +29,10 @@ def mask_tuner(family: str, *, density=0.5, rescales=True, rank=3, dropout=0.0, 
     made = MaskTuner(
         loaded.model_map,
         loaded.structure,
-        batches=lambda: iter(batches),
+        calibration=Calibration(lambda: iter(batches), CPU),
         density=density,
         floors=floors or Floors(),
         rescaler=MaskRescaler(loaded.model_map) if rescales else None,
-        device=CPU,
     )
     return made, TrainedModules(loaded.model), structure, batches
 

@@ -11,6 +11,7 @@ from apt_core.models.calls import call_model
 from apt_core.models.trained_modules import STUDENT, TrainedModules
 from apt_core.pruner.cost import PARAMS, MacCost
 from apt_core.pruner.search import Floors
+from apt_core.trainer.calibration import Calibration
 from tests.reference import taylor as slow
 from tests.tiny import tiny_batch, tiny_model
 
@@ -18,7 +19,16 @@ CPU = torch.device("cpu")
 DECODERS = pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 
 
-def scene(family: str = "llama", *, density=0.5, layers=range(3), double=False, dropout=0.0, **kw):
+def scene(
+    family: str = "llama",
+    *,
+    density=0.5,
+    layers=range(3),
+    double=False,
+    dropout=0.0,
+    cost=PARAMS,
+    **kw,
+):
     """A pruner, the modules, their structure and the batches; fresh branches add nothing."""
     loaded, structure = tiny_model(family, dropout=dropout)
     with torch.no_grad():
@@ -32,11 +42,10 @@ def scene(family: str = "llama", *, density=0.5, layers=range(3), double=False, 
         loaded.model_map,
         loaded.structure,
         layers=layers,
-        batches=lambda: iter(batches),
+        calibration=Calibration(lambda: iter(batches), CPU, cost=cost),
         density=density,
         floors=Floors(),
-        device=CPU,
-        **{"cost": PARAMS, **kw},
+        **kw,
     )
     return made, TrainedModules(loaded.model.eval()), structure, batches
 

@@ -58,9 +58,9 @@ def test_settings_reach_the_mask_tuner(root) -> None:
     assert tuner.density == pytest.approx(0.7)
     assert tuner.floors == Floors(min_heads=1, min_hidden=4, round_to=2)
     assert tuner.original.num_params() == loaded.structure.num_params()
-    assert not tuner.half
+    assert not tuner.calibration.half
     half = build_mask_tuner(config, loaded, Calibration(list, CPU, half=True))
-    assert half.half
+    assert half.calibration.half
     assert half.rescaler is not None
     assert half.rescaler.half
 

@@ -16,6 +16,6 @@ def test_by_default_all_sub_blocks_of_a_tiny_model_are_measured_together(tmp_pat
     made = build_taylor_pruner(config, loaded, Calibration(list, torch.device("cpu"), cost=cost))
     assert made.layers == range(3)
     assert made.at_once is None
-    assert not made.half
-    assert made.cost is cost
+    assert not made.calibration.half
+    assert made.calibration.cost is cost
     assert made.original == loaded.structure

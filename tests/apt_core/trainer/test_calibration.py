@@ -10,7 +10,7 @@ from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import BlockSalience, Floors
 from apt_core.salience.collector import CollectorSettings, SalienceCollector
-from apt_core.trainer.calibration import OneShotPruner
+from apt_core.trainer.calibration import Calibration, OneShotPruner
 from tests.tiny import tiny_batch, tiny_model
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def one_shot(family: str, *, density: float = 0.5, seeds=(1, 2, 3), dropout: flo
         mask_step=1.0,
     )
     made = OneShotPruner(
-        pruner, collector, batches=lambda: iter(batches), density=density, device=CPU
+        pruner, collector, calibration=Calibration(lambda: iter(batches), CPU), density=density
     )
     return made, TrainedModules(loaded.model), structure, batches
 

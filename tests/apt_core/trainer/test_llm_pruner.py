@@ -83,7 +83,7 @@ def test_settings_reach_the_pruner(root, tmp_path):
     pruner = build_trainer(config, run_dir=tmp_path, run_id=ID).one_shot
     assert (pruner.layers, pruner.density, pruner.at_once) == (range(1, 3), 0.5, 1)
     assert (pruner.floors.min_heads, pruner.floors.round_to) == (2, 2)
-    assert [len(batch["input_ids"]) for batch in pruner.batches()] == [5, 5]
+    assert [len(batch["input_ids"]) for batch in pruner.calibration.batches()] == [5, 5]
 
 
 @pytest.mark.parametrize(("step", "save_every"), [(2, 6), (7, 3)])
