@@ -1,4 +1,4 @@
-"""Every arm on the embedded default, cut to half: real words, a pretrained model, its own budget."""
+"""Every arm on the embedded default, cut to half: a pretrained model, and its own budget met."""
 
 from pathlib import Path
 from typing import get_args
