@@ -6,8 +6,10 @@ from typing import Any
 
 from orchestrator.reports.checks import find_warnings
 from orchestrator.reports.columns import detail_columns, grid_of, headline_columns
+from orchestrator.reports.factorial_grid import factorial_grids
 from orchestrator.reports.figures import FigureFiles
 from orchestrator.reports.grid import Grid, slug
+from orchestrator.reports.paper_layout import paper_grids
 from orchestrator.reports.records import SweepRecords, UnfinishedTrial
 from orchestrator.reports.rows import Row, TaskTable, label_of
 from orchestrator.reports.settings import (
@@ -109,6 +111,7 @@ def make_page(
         differing=_values_by_key(settings, differing_keys(settings)),
         environment=_environment(records),
         unplaced=tuple(trial for trial in records.unfinished if trial.cell is None),
+        extra=(*factorial_grids(tables), *paper_grids(tables, records.settings)),
         commands={run.run_id: run.command for run in records.reports},
     )
 
