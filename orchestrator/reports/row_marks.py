@@ -13,6 +13,7 @@ from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD
 
 HARDWARE = ("device", "cpu_count", "num_threads", "num_workers")
 """What a run's environment tells of its machine."""
+NO_BASELINE_MARK = "no baseline"
 _SEEDS_IN_WORDS = {1: "one seed", 2: "two seeds"}
 _CHOOSERS = ("training.choose_best", "distillation.refresh_teacher")
 
@@ -56,7 +57,7 @@ def _trials(row: Row) -> list[str]:
 
 
 def _no_baseline(row: Row) -> list[str]:
-    return ["no baseline"] if row.runs and not row.has_baseline else []
+    return [NO_BASELINE_MARK] if row.runs and not row.has_baseline else []
 
 
 def _machines(rows: Iterable[Row]) -> dict[str, set[str]]:
