@@ -144,11 +144,13 @@ def _inference_columns(size: int) -> tuple[Column, ...]:
     throughput = measured_cell(
         inference_of(size, lambda stat: stat.throughput_samples_per_s), lambda rate: f"{rate:.0f}/s"
     )
-    memory = measured_cell(inference_of(size, lambda stat: stat.peak_memory_gib), _gib)
+    memory = measured_cell(
+        inference_of(size, lambda stat: stat.peak_memory_gib), lambda gib: f"{1024 * gib:.1f} MiB"
+    )
     return (
         Column(f"latency, batch {size}", "median over repeats, merged model", latency),
         Column(f"throughput, batch {size}", "samples per second", throughput),
-        Column(f"inference memory, batch {size}", "weights and forward pass, GiB", memory),
+        Column(f"inference memory, batch {size}", "weights and forward pass", memory),
     )
 
 

@@ -136,6 +136,8 @@ def test_the_details_table(cells: dict[tuple[str, str, str], str], files: dict[s
         for index, size in enumerate((32, 128)):
             latency = read(own, inference(index, "latency_ms"))
             assert text(f"latency, batch {size}") == measured(latency, 2, " ms")
+            memory = [1024 * gib for gib in read(own, inference(index, "peak_memory_gib"))]
+            assert text(f"inference memory, batch {size}") == measured(memory, 1, " MiB")
 
 
 def test_tables_in_the_papers_layout(
