@@ -29,7 +29,7 @@ def test_a_complete_sweep_warns_of_nothing() -> None:
 
 def test_fewer_than_three_seeds_are_named() -> None:
     warnings = warnings_of(*seeds(Trial("ft")), make_report(Trial("lora")))
-    assert warnings == ["Fewer than 3 seeds, so no standard deviation is shown: lora (n=1)."]
+    assert warnings == ["Fewer than 3 seeds, so the seeds say little about noise: lora (n=1)."]
 
 
 def test_a_missing_baseline_is_said() -> None:
@@ -124,3 +124,11 @@ def test_long_lists_are_cut() -> None:
 
 def test_an_empty_sweep_is_said() -> None:
     assert warnings_of() == ["No trial has been started."]
+
+
+def test_rows_of_different_modes_are_told() -> None:
+    runs = [*seeds(Trial("ft")), *seeds(Trial("lora"))]
+    settings = {run.run_id: {"mode": "official" if run.arm == "lora" else "paper"} for run in runs}
+    records = SweepRecords("sweep", tuple(runs), settings=settings)
+    warning = the_warning(list(find_warnings(records, build_tables(records))), "Modes differ")
+    assert warning.endswith("too: ft (paper), lora (official).")
