@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -21,6 +22,7 @@ from orchestrator.execution.status import (
 )
 from orchestrator.execution.stopping import StopSignal
 from orchestrator.execution.sweep import SweepOutcome, run_sweep
+from orchestrator.execution.trial import TrialSpec
 from orchestrator.progress import SweepProgress
 
 
@@ -66,14 +68,21 @@ def record_members(plan: Plan) -> None:
     Args:
         plan: A plan that passed preflight.
     """
-    run_ids = [spec.run_id for spec in plan.specs]
+    trials = {spec.run_id: _member(spec) for spec in plan.specs}
     members = plan.sweep_dir / SWEEP_FILE
     if not plan.config.orchestration.grid and members.is_file():
-        known = json.loads(members.read_text(encoding="utf-8"))["run_ids"]
-        run_ids = [*known, *(run_id for run_id in run_ids if run_id not in known)]
+        known = json.loads(members.read_text(encoding="utf-8"))
+        entries = known.get("trials", {})
+        trials = {run_id: entries.get(run_id, {}) for run_id in known["run_ids"]} | trials
     else:
         write_json_atomically(plan.sweep_dir / CONFIG_FILE, config_to_json(plan.config))
-    write_json_atomically(members, {"run_ids": run_ids})
+    write_json_atomically(members, {"run_ids": [*trials], "trials": trials})
+
+
+def _member(spec: TrialSpec) -> dict[str, Any]:
+    """What `aptune status` needs to know of a trial that has not started."""
+    arm = spec.config.get("arm", "")
+    return {"label": spec.label, "arm": arm, "total_steps": spec.total_steps}
 
 
 def show_report(sweep_dir: Path, console: Console) -> None:
