@@ -3,6 +3,8 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from apt_core.config import config_to_json
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say_error
 from jobs.planning import Plan
 from jobs.tracked import tracking
+from orchestrator.execution.lock import only_driver
 from orchestrator.execution.status import (
     CONFIG_FILE,
     SWEEP_FILE,
@@ -37,7 +40,35 @@ def launch(plan: Plan) -> int:
     """
     console = make_console()
     log_to(console)
-    record_members(plan)
+    with only_driver_of(plan):
+        record_members(plan)
+        outcome = _run(plan, console)
+    _say_where(plan, console)
+    return _verdict(outcome, len(plan.trials))
+
+
+@contextmanager
+def only_driver_of(plan: Plan) -> Iterator[None]:
+    """Inside the block nobody else runs these trials; single trainings may share a sweep's folder.
+
+    Args:
+        plan: What is to be run.
+
+    Yields:
+        None: Once that is sure.
+
+    Raises:
+        UserError: If somebody else runs one of them.
+    """
+    is_grid = bool(plan.config.orchestration.grid)
+    with ExitStack() as stack:
+        stack.enter_context(only_driver(plan.sweep_dir, shared=not is_grid))
+        for spec in () if is_grid else plan.specs:
+            stack.enter_context(only_driver(spec.run_dir))
+        yield
+
+
+def _run(plan: Plan, console: Console) -> SweepOutcome:
     with StopSignal() as stop, tracking(plan) as tracker:
         write_status(plan.sweep_dir, TrialState.RUNNING)
         try:
@@ -55,8 +86,7 @@ def launch(plan: Plan) -> int:
             state = TrialState.KILLED if stop.requested else TrialState.FAILED
             write_status(plan.sweep_dir, state, reason=str(error))
             raise
-    _say_where(plan, console)
-    return _verdict(outcome, len(plan.trials))
+    return outcome
 
 
 def record_members(plan: Plan) -> None:

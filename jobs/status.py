@@ -25,7 +25,7 @@ from jobs.cluster_options import (
     sweep_folder,
 )
 from jobs.common import EXIT_OK, make_console, run_app
-from orchestrator.execution.job_records import JobRecord, newest_jobs
+from orchestrator.execution.job_records import JobRecord, JobState, newest_jobs
 from orchestrator.execution.status import TrialState
 from orchestrator.sweep_status import SweepView, as_json, counts_line, reasons, status_table
 
@@ -174,7 +174,7 @@ def job_line(job: JobRecord) -> str:
     """A job in one line, with the first line of what went wrong."""
     line = f"job {job.submission_id}: {job.state.lower()}"
     said = job.message.strip().splitlines()
-    return f"{line} ({said[0]})" if said and job.state.has_ended else line
+    return f"{line} ({said[0]})" if said and job.state is JobState.FAILED else line
 
 
 def jobs_table(jobs: list[JobRecord]) -> Table:

@@ -144,7 +144,8 @@ def counts_line(rows: Sequence[TrialRow]) -> str:
     """How many trials are in each state, e.g. ``4 trials: 1 running, 3 finished``."""
     states = [row.state for row in rows]
     parts = [f"{states.count(s)} {s.lower()}" for s in TrialState if s in states]
-    return f"{len(rows)} trials" + (": " + ", ".join(parts) if parts else "")
+    noun = "trial" if len(rows) == 1 else "trials"
+    return f"{len(rows)} {noun}" + (": " + ", ".join(parts) if parts else "")
 
 
 def status_table(rows: Sequence[TrialRow]) -> Table:

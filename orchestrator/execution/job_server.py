@@ -1,6 +1,7 @@
 """The door to Ray's job server: list, submit, stop, read logs. Nothing else talks to it."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ JOB_ENV = {
     "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
 }
 POLL_S = 0.5
+_TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
 
 
 class JobServerError(AptError):
@@ -39,6 +41,8 @@ class JobServer:
 
     def __init__(self, address: str) -> None:
         check_job_server(address)
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         try:
             with _only_address(address):
                 self._client: Any = JobSubmissionClient(address)
