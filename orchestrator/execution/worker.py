@@ -134,6 +134,7 @@ def prepare_process(workers: WorkerGroup) -> None:
     """Set what must be set before torch computes and before DeepSpeed looks for a device."""
     os.environ["OMP_NUM_THREADS"] = str(workers.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if workers.gpus_per_worker == 0:
         os.environ["DS_ACCELERATOR"] = "cpu"
     if "torch" in sys.modules:  # Ray imported it already: the environment alone would come too late
