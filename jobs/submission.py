@@ -97,8 +97,15 @@ def follow_log(server: "JobServer", job: JobRecord) -> None:
     Args:
         server: Where it is.
         job: The job.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, which ends the looking only.
     """
-    server.follow(job.submission_id, _write)
+    try:
+        server.follow(job.submission_id, _write)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nthe job goes on; end it: aptune stop {job.submission_id}\n")
+        raise
 
 
 def _write(text: str) -> None:

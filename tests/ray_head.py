@@ -43,8 +43,10 @@ class RayHead:
 
     address: str
     """Of its job server."""
+    cluster_address: str
+    """``host:port``, as `ray.init` takes it."""
     environment: Mapping[str, str]
-    """For clients: address and token among it."""
+    """For clients: the job server's address and the token among it."""
     process: "subprocess.Popen[bytes]"
 
     def processes_of_jobs(self) -> list[str]:
@@ -89,7 +91,8 @@ def ray_head() -> Iterator[RayHead]:
         )
     try:
         _wait_until_it_answers(address, process, folder / "head.log")
-        yield RayHead(address, {**environment, "RAY_ADDRESS": address}, process)
+        clients = {**environment, "RAY_ADDRESS": address}
+        yield RayHead(address, f"{NODE}:{ports['port']}", clients, process)
     finally:
         _end(process)
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def aptune(head: RayHead, *args: str) -> "subprocess.CompletedProcess[str]":
     return run(head, [sys.executable, "-m", "jobs.cli", *args])
+
+
+def with_environment(head: RayHead, **changed: str) -> RayHead:
+    return replace(head, environment={**head.environment, **changed})
 
 
 def run(head: RayHead, command: list[str], cwd: Path = REPOSITORY) -> Any:
@@ -118,7 +123,8 @@ def test_a_grid_is_joined_stopped_and_resumed_without_doing_anything_twice(
     saved = int(checkpoint.name.removeprefix("step-"))
     assert 0 < saved < STEPS
 
-    shown = json.loads(aptune(head, "status", "--json").stdout)
+    by_cluster = with_environment(head, RAY_ADDRESS=head.cluster_address)  # Ray finds the server
+    shown = json.loads(aptune(by_cluster, "status", "--json").stdout)
     (trial,) = shown["trials"]
     assert (shown["job"]["state"], trial["state"]) == ("STOPPED", "KILLED")
     assert (trial["node"], trial["total_steps"]) == (platform.node(), STEPS)
@@ -166,8 +172,7 @@ def test_results_in_rays_own_copy_of_the_working_directory_are_refused(
 def test_a_client_without_the_token_is_told_what_to_set(head: RayHead, tmp_path: Path) -> None:
     wrong = tmp_path / "token"
     wrong.write_text("0" * 64)
-    environment = {**head.environment, "RAY_AUTH_TOKEN_PATH": str(wrong)}
-    stranger = RayHead(head.address, environment, head.process)
+    stranger = with_environment(head, RAY_AUTH_TOKEN_PATH=str(wrong))
     done = aptune(stranger, "status")
     assert done.returncode == 2
     assert "RAY_AUTH_TOKEN_PATH" in done.stderr

@@ -100,5 +100,19 @@ def test_waiting_shows_the_log_and_fails_with_the_job(capsys: pytest.CaptureFixt
         assert (f"job {identity}: {state.lower()}. went wrong\n" in told.err) is (code == 1)
 
 
+def test_ctrl_c_ends_the_looking_and_not_the_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: object, *args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeJobServer, "follow", interrupt)
+    server = FakeJobServer()
+    with pytest.raises(KeyboardInterrupt):
+        wait_for(server, JobRecord("x", JobState.RUNNING))  # type: ignore[arg-type]
+    assert "the job goes on; end it: aptune stop x" in capsys.readouterr().err
+    assert server.stopped == []
+
+
 def test_what_to_do_next_names_the_job() -> None:
     assert "aptune stop x" in how_to_follow(JobRecord("x", JobState.RUNNING))
