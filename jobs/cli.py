@@ -6,7 +6,17 @@ from jobs.common import run_app
 from jobs.compare import EPILOG as COMPARE_EPILOG
 from jobs.compare import compare
 from jobs.doctor import doctor
+from jobs.logs import EPILOG as LOGS_EPILOG
+from jobs.logs import logs
 from jobs.report import report
+from jobs.resume import EPILOG as RESUME_EPILOG
+from jobs.resume import resume
+from jobs.status import EPILOG as STATUS_EPILOG
+from jobs.status import status
+from jobs.stop import EPILOG as STOP_EPILOG
+from jobs.stop import stop
+from jobs.submit import EPILOG as SUBMIT_EPILOG
+from jobs.submit import submit
 from jobs.sweep import EPILOG as SWEEP_EPILOG
 from jobs.sweep import sweep
 from jobs.train import EPILOG as TRAIN_EPILOG
@@ -32,6 +42,11 @@ app = typer.Typer(
 )
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
+app.command(epilog=SUBMIT_EPILOG)(submit)
+app.command(epilog=STATUS_EPILOG)(status)
+app.command(epilog=LOGS_EPILOG)(logs)
+app.command(epilog=STOP_EPILOG)(stop)
+app.command(epilog=RESUME_EPILOG)(resume)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog="Example:\n\naptune doctor")(doctor)

@@ -3,7 +3,10 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -12,6 +15,7 @@ from apt_core.config import config_to_json
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say_error
 from jobs.planning import Plan
 from jobs.tracked import tracking
+from orchestrator.execution.lock import only_driver
 from orchestrator.execution.status import (
     CONFIG_FILE,
     SWEEP_FILE,
@@ -21,6 +25,7 @@ from orchestrator.execution.status import (
 )
 from orchestrator.execution.stopping import StopSignal
 from orchestrator.execution.sweep import SweepOutcome, run_sweep
+from orchestrator.execution.trial import TrialSpec
 from orchestrator.progress import SweepProgress
 
 
@@ -35,7 +40,35 @@ def launch(plan: Plan) -> int:
     """
     console = make_console()
     log_to(console)
-    record_members(plan)
+    with only_driver_of(plan):
+        record_members(plan)
+        outcome = _run(plan, console)
+    _say_where(plan, console)
+    return _verdict(outcome, len(plan.trials))
+
+
+@contextmanager
+def only_driver_of(plan: Plan) -> Iterator[None]:
+    """Inside the block nobody else runs these trials; single trainings may share a sweep's folder.
+
+    Args:
+        plan: What is to be run.
+
+    Yields:
+        None: Once that is sure.
+
+    Raises:
+        UserError: If somebody else runs one of them.
+    """
+    is_grid = bool(plan.config.orchestration.grid)
+    with ExitStack() as stack:
+        stack.enter_context(only_driver(plan.sweep_dir, shared=not is_grid))
+        for spec in () if is_grid else plan.specs:
+            stack.enter_context(only_driver(spec.run_dir))
+        yield
+
+
+def _run(plan: Plan, console: Console) -> SweepOutcome:
     with StopSignal() as stop, tracking(plan) as tracker:
         write_status(plan.sweep_dir, TrialState.RUNNING)
         try:
@@ -53,8 +86,7 @@ def launch(plan: Plan) -> int:
             state = TrialState.KILLED if stop.requested else TrialState.FAILED
             write_status(plan.sweep_dir, state, reason=str(error))
             raise
-    _say_where(plan, console)
-    return _verdict(outcome, len(plan.trials))
+    return outcome
 
 
 def record_members(plan: Plan) -> None:
@@ -66,14 +98,21 @@ def record_members(plan: Plan) -> None:
     Args:
         plan: A plan that passed preflight.
     """
-    run_ids = [spec.run_id for spec in plan.specs]
+    trials = {spec.run_id: _member(spec) for spec in plan.specs}
     members = plan.sweep_dir / SWEEP_FILE
     if not plan.config.orchestration.grid and members.is_file():
-        known = json.loads(members.read_text(encoding="utf-8"))["run_ids"]
-        run_ids = [*known, *(run_id for run_id in run_ids if run_id not in known)]
+        known = json.loads(members.read_text(encoding="utf-8"))
+        entries = known.get("trials", {})
+        trials = {run_id: entries.get(run_id, {}) for run_id in known["run_ids"]} | trials
     else:
         write_json_atomically(plan.sweep_dir / CONFIG_FILE, config_to_json(plan.config))
-    write_json_atomically(members, {"run_ids": run_ids})
+    write_json_atomically(members, {"run_ids": [*trials], "trials": trials})
+
+
+def _member(spec: TrialSpec) -> dict[str, Any]:
+    """What `aptune status` needs to know of a trial that has not started."""
+    arm = spec.config.get("arm", "")
+    return {"label": spec.label, "arm": arm, "total_steps": spec.total_steps}
 
 
 def show_report(sweep_dir: Path, console: Console) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from glob import glob
+from pathlib import Path
 from typing import Any, TypeVar
 
 from apt_core.config import DatasetSpec, ExperimentConfig, TrainingPlan, plan_training
@@ -14,6 +15,8 @@ from orchestrator.execution.address import check_address
 from orchestrator.model_files import ModelFacts, check_decoder, check_model, check_task
 
 T = TypeVar("T")
+RAY_PACKAGES = "working_dir_files"
+"""Where Ray unpacks the working directories of its jobs, and deletes them again."""
 
 GLUE_TRAIN_ROWS = {
     "cola": 8_551,
@@ -157,6 +160,12 @@ def ray_address(config: ExperimentConfig) -> str | None:
 
 def _check_results_dir(config: ExperimentConfig) -> None:
     folder = config.orchestration.results_path
+    if RAY_PACKAGES in Path.cwd().parts and Path.cwd() in folder.absolute().parents:
+        raise ConfigError(
+            f"orchestration.results_dir: {folder} would lie in the job's own copy of its working "
+            "directory, which Ray deletes; set it to an absolute path on storage that every node "
+            "sees, or use aptune submit"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK | os.X_OK)

@@ -75,6 +75,30 @@ def sweep_id(run_ids: Iterable[str]) -> str:
     return _digest("\n".join(sorted(set(run_ids))))
 
 
+def grid_id(config: ExperimentConfig) -> str:
+    """The identity of a grid before anybody has looked at its data: the same folder, equal cells.
+
+    Nothing has to exist here, not even the variables in paths: it names the job that runs the grid
+    on another machine. The order of the cells and the spelling of the grid do not matter; data and
+    code do not count, since a later job goes on in the same folder with what is there then.
+
+    Args:
+        config: The configuration, with or without a grid.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        ConfigError: With every bad cell: its overrides and what is wrong with it.
+    """
+    base, all_assignments = _written_out(config)
+    cells = _validated(base, all_assignments, with_paths=False)
+    orchestration = config.orchestration
+    where = {"results_dir": orchestration.results_dir, "name": config.name}
+    what = sorted({_canonical(_without_places(cell.config)) for cell in cells})
+    return _digest(_canonical({"where": where, "cells": what}))
+
+
 @functools.cache
 def code_version() -> str:
     """Package version and a digest of the method's sources: a changed formula is another run."""
@@ -105,14 +129,25 @@ def expand_grid(config: ExperimentConfig) -> list[Cell]:
     Raises:
         ConfigError: With every bad cell: its overrides and what is wrong with it.
     """
+    cells = _distinct(_validated(*_written_out(config)))
+    cells.sort(key=lambda cell: _BASELINE_FIRST.get(cell.config.arm, len(_BASELINE_FIRST)))
+    blocks = config.orchestration.grid
+    set_paths = sorted({path for block in blocks for path in (*block.set, *block.search)})
+    return [replace(cell, keys=_keys(cell.config, set_paths)) for cell in cells]
+
+
+def _written_out(config: ExperimentConfig) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The base without its grid, and what each cell sets on top of it."""
     base = config_to_json(config)
     base["orchestration"]["grid"] = []
     blocks = config.orchestration.grid or (GridBlock(),)
-    all_assignments = [cell for block in blocks for cell in _assignments(block)]
-    cells = _distinct(_validated(base, all_assignments))
-    cells.sort(key=lambda cell: _BASELINE_FIRST.get(cell.config.arm, len(_BASELINE_FIRST)))
-    set_paths = sorted({path for block in blocks for path in (*block.set, *block.search)})
-    return [replace(cell, keys=_keys(cell.config, set_paths)) for cell in cells]
+    return base, [cell for block in blocks for cell in _assignments(block)]
+
+
+def _without_places(config: ExperimentConfig) -> dict[str, Any]:
+    """A cell's configuration without name, cluster and tracking."""
+    left_out = {"name", "orchestration", "tracking"}
+    return {key: value for key, value in config_to_json(config).items() if key not in left_out}
 
 
 def _assignments(block: GridBlock) -> Iterator[dict[str, Any]]:
@@ -124,14 +159,17 @@ def _assignments(block: GridBlock) -> Iterator[dict[str, Any]]:
         yield {**block.set, **searched, **dict(zip(axes, values, strict=True))}
 
 
-def _validated(base: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Cell]:
+def _validated(
+    base: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], *, with_paths: bool = True
+) -> list[Cell]:
     valid: list[Cell] = []
     bad: dict[str, list[str]] = {}
     for assignments in cells:
         overrides = tuple(f"{path}={_as_text(value)}" for path, value in assignments.items())
         try:
             cell = Cell(overrides, config_from_json(_overridden(base, assignments)))
-            cell.config.result_key()  # complains about unset variables in paths
+            if with_paths:
+                cell.config.result_key()  # complains about unset variables in paths
             valid.append(cell)
         except ConfigError as error:
             bad.setdefault(str(error), []).append(shlex.join(overrides))

@@ -43,6 +43,8 @@ class TrialProgress:
     values: dict[str, float] = field(default_factory=dict)
     """Last known ``sparsity``, ``metric`` and ``loss``."""
     num_evaluations: int = 0
+    since_ms: int = 0
+    """Lines from before this moment do not count for the speed estimate."""
     _offset: int = 0
     _first: tuple[int, int] | None = None
     """(step, time_ms) of the first line of this launch: the origin of the speed estimate."""
@@ -58,6 +60,11 @@ class TrialProgress:
         """Read what earlier launches logged, without letting it into the speed estimate."""
         self.refresh()
         self._first = None
+
+    def count_from(self, time_ms: int) -> None:
+        """Estimate the speed from what is logged after `time_ms`, when a launch has begun."""
+        if time_ms != self.since_ms:
+            self.since_ms, self._first = time_ms, None
 
     @property
     def eta_s(self) -> float | None:
@@ -88,7 +95,7 @@ class TrialProgress:
     def _take(self, line: Mapping[str, Any]) -> None:
         values = line["values"]
         self.step, self._last_ms = int(line["step"]), int(line["time_ms"])
-        if self._first is None:
+        if self._first is None and self._last_ms >= self.since_ms:
             self._first = (self.step, self._last_ms)
         if SHOWN_VALUES["metric"] in values:
             self.num_evaluations += 1
@@ -191,7 +198,7 @@ def progress_table(rows: Sequence[TrialProgress]) -> Table:
             row.trial.label,
             Text(row.state.lower(), style=STYLES[row.state]),
             step_text(row),
-            *(_number(row.values.get(name)) for name in SHOWN_VALUES),
+            *(number_text(row.values.get(name)) for name in SHOWN_VALUES),
             "" if row.eta_s is None else duration_text(row.eta_s),
         )
     return table
@@ -211,5 +218,6 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {rest_minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """Three decimals; nothing where there is no number."""
     return "" if value is None else f"{value:.3f}"

@@ -10,7 +10,7 @@ from apt_core.config import load_config
 from jobs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "apt_core/README.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "apt_core/README.md", "docs/cluster.md")
 YAML_BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 

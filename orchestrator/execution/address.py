@@ -14,8 +14,13 @@ def check_address(address: str | None) -> None:
         address: `orchestration.address` or ``$RAY_ADDRESS``.
 
     Raises:
-        ConfigError: If nobody listens there.
+        ConfigError: If nobody listens there, or it is the address of something else.
     """
+    if (address or "").startswith(("http://", "https://")):
+        raise ConfigError(
+            f"orchestration.address: {address} is a job server, not a cluster's own address; hand "
+            "the grid to it with aptune submit, or name the cluster by host:port (usually 6379)"
+        )
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return

@@ -15,7 +15,7 @@ RESULT_FILE = "result.json"
 STATUS_FILE = "status.json"
 CONFIG_FILE = "config.json"
 SWEEP_FILE = "sweep.json"
-"""Which trials a sweep consists of: ``{"run_ids": [...]}``."""
+"""Which trials a sweep consists of: ``{"run_ids": [...], "trials": {run id: label and steps}}``."""
 METRICS_FILE = "metrics.jsonl"
 WORKER_LOG = "worker.log"
 
@@ -42,6 +42,8 @@ class TrialStatus:
     rejected: bool = False
     """The input was wrong (a `UserError`): another attempt would end the same way."""
     time_ms: int = 0
+    node: str = ""
+    """Host name of worker 0, where that wrote this."""
 
 
 def write_json_atomically(path: Path, data: Mapping[str, Any]) -> None:
@@ -59,9 +61,10 @@ def write_status(
     reason: str = "",
     launch_id: str = "",
     rejected: bool = False,
+    node: str = "",
 ) -> None:
     """Record where the trial in `run_dir` stands."""
-    status = TrialStatus(state, reason, launch_id, rejected, int(time.time() * 1000))
+    status = TrialStatus(state, reason, launch_id, rejected, int(time.time() * 1000), node)
     write_json_atomically(run_dir / STATUS_FILE, asdict(status))
 
 

@@ -265,7 +265,13 @@ def _mark_stopped(pending: Sequence[TrialSpec], launch_dir: Path, reason: str) -
         is_own = status.launch_id == launch_dir.name and not status.reason.startswith(reason)
         if status.state is TrialState.KILLED and is_own:
             told = f"{reason}: {status.reason}"
-            write_status(trial.run_dir, TrialState.KILLED, reason=told, launch_id=launch_dir.name)
+            write_status(
+                trial.run_dir,
+                TrialState.KILLED,
+                reason=told,
+                launch_id=launch_dir.name,
+                node=status.node,
+            )
 
 
 def _mark_unsettled(

@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import platform
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,13 +79,15 @@ def run_payload(
     if should_stop():
         raise TrainingStoppedError("stopped before it began")
     prepare_process(WorkerGroup(**payload["workers"]))
+    node = platform.node()
     if rank == 0:
-        write_status(run_dir, TrialState.RUNNING, launch_id=launch_id)
+        write_status(run_dir, TrialState.RUNNING, launch_id=launch_id, node=node)
     try:
         report = _train(payload, run_dir, should_stop=should_stop, **options)
     except TrainingStoppedError as stopped:
         if rank == 0:
-            write_status(run_dir, TrialState.KILLED, reason=str(stopped), launch_id=launch_id)
+            reason = str(stopped)
+            write_status(run_dir, TrialState.KILLED, reason=reason, launch_id=launch_id, node=node)
         raise
     except UserError as error:
         write_status(
@@ -92,7 +95,7 @@ def run_payload(
         )
         raise
     if rank == 0:
-        write_status(run_dir, TrialState.FINISHED, launch_id=launch_id)
+        write_status(run_dir, TrialState.FINISHED, launch_id=launch_id, node=node)
     return report
 
 
@@ -131,6 +134,7 @@ def prepare_process(workers: WorkerGroup) -> None:
     """Set what must be set before torch computes and before DeepSpeed looks for a device."""
     os.environ["OMP_NUM_THREADS"] = str(workers.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if workers.gpus_per_worker == 0:
         os.environ["DS_ACCELERATOR"] = "cpu"
     if "torch" in sys.modules:  # Ray imported it already: the environment alone would come too late

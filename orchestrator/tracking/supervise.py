@@ -1,6 +1,8 @@
 """Run a command, and end its process group when the parent goes away; a script of `server`.
 
-The parent holds the other end of our standard input; however it ends, the pipe closes.
+The parent holds the other end of our standard input; however it ends, the pipe closes. Nothing else
+ends the command: Ray stops a job by SIGTERM to every process below it, and the runs' last words
+are delivered after that. So SIGTERM is blocked here and below, and the group ends by SIGINT.
 """
 
 import os
@@ -23,12 +25,14 @@ def main(command: list[str]) -> int:
     Returns:
         The exit status.
     """
-    # Our own share of the group's SIGTERM: outlive the child, to reap it.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    # Our own share of the group's SIGINT: outlive the child, to reap it.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray blocks it in its processes
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=_end_with_parent, args=(child,), daemon=True).start()
     status = child.wait()
-    os.killpg(os.getpgrp(), signal.SIGTERM)  # the child's own children
+    os.killpg(os.getpgrp(), signal.SIGINT)  # the child's own children
     return status
 
 
@@ -36,7 +40,7 @@ def _end_with_parent(child: "subprocess.Popen[bytes]") -> None:
     # Not sys.stdin: a thread that still holds its lock aborts the interpreter at exit.
     while os.read(STDIN, BLOCK):
         pass
-    os.killpg(os.getpgrp(), signal.SIGTERM)
+    os.killpg(os.getpgrp(), signal.SIGINT)
     try:
         child.wait(GRACE_S)
     except subprocess.TimeoutExpired:

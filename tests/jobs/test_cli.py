@@ -103,6 +103,22 @@ def test_wrong_input_ends_with_code_2_and_one_message(
     assert took < LIMIT_S
 
 
+@pytest.mark.parametrize(
+    "command", [("submit", "-c", "demo"), ("status",), ("logs",), ("stop",), ("resume", "demo")]
+)
+def test_a_cluster_that_is_not_there_is_told_in_seconds_with_what_to_do(
+    command: tuple[str, ...],
+) -> None:
+    began = time.monotonic()
+    done = aptune(*command, "--address", "http://127.0.0.1:9")
+    took = time.monotonic() - began
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: --address: no Ray job server at http://127.0.0.1:9")
+    assert "ray start --head" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert took < LIMIT_S
+
+
 def test_all_problems_are_told_at_once(project: Path) -> None:
     without_column(project)
     with_cut_weights(project)
@@ -127,7 +143,7 @@ def test_preflight_imports_nothing_heavy(project: Path) -> None:
 def test_help_lists_the_commands_and_shows_examples() -> None:
     done = aptune("--help")
     assert done.returncode == 0
-    for command in ("train", "sweep", "report", "doctor", "ui"):
+    for command in ("train", "sweep", "submit", "status", "report", "doctor", "ui"):
         assert command in done.stdout
     assert "aptune sweep -c demo" in done.stdout
 

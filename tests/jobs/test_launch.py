@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from apt_core.errors import UserError
 from apt_core.report import RunReport
-from jobs.launch import _verdict, launch, record_members
+from jobs.launch import _verdict, launch, only_driver_of, record_members
 from jobs.planning import Plan
 from orchestrator.execution.status import TrialState, read_status
 from orchestrator.execution.sweep import SweepOutcome, TrialFailure
+from orchestrator.sweep_status import members_of
 from tests.jobs.test_planning import plan_of
 from tests.orchestrator.execution.standin import make_report
 
@@ -68,3 +70,29 @@ def test_a_single_trial_joins_the_sweep_and_a_sweep_replaces_it(project: Path) -
     assert json.loads(members.read_text())["run_ids"] == ["earlier", first.spec.run_id]
     record_members(plan)
     assert json.loads(members.read_text())["run_ids"] == [t.run_id for t in plan.specs]
+
+
+def test_a_grid_that_somebody_runs_is_not_run_a_second_time(project: Path) -> None:
+    plan = plan_of(project)
+    finish_all(plan)
+    with only_driver_of(plan), pytest.raises(UserError, match="runs it already"):
+        launch(plan)
+    assert launch(plan) == 0
+
+
+def test_single_trainings_share_a_folder_but_not_a_trial(project: Path) -> None:
+    plan = plan_of(project)
+    one, two = (
+        replace(plan, config=trial.cell.config, trials=(trial,)) for trial in plan.trials[:2]
+    )
+    with only_driver_of(one), only_driver_of(two):
+        for other in (one, plan):
+            with pytest.raises(UserError), only_driver_of(other):
+                pass
+
+
+def test_members_are_recorded_with_what_a_table_needs(project: Path) -> None:
+    plan = plan_of(project)
+    record_members(plan)
+    entry = dict(members_of(plan.sweep_dir))[plan.specs[3].run_id]
+    assert entry == {"label": plan.specs[3].label, "arm": "apt", "total_steps": 100}

@@ -57,6 +57,23 @@ def test_a_results_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None
         problems.raise_if_any()
 
 
+def test_results_do_not_go_into_rays_copy_of_a_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "working_dir_files" / "_ray_pkg_0"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    for results_dir, is_refused in (("runs", True), (str(tmp_path / "runs"), False)):
+        problems = Problems()
+        config = load_config([], [f"orchestration.results_dir={results_dir}"])
+        check_surroundings(config, problems, Place.HERE)
+        if is_refused:
+            with pytest.raises(UserError, match=r"orchestration\.results_dir.*which Ray deletes"):
+                problems.raise_if_any()
+        else:
+            problems.raise_if_any()
+
+
 def test_a_results_folder_below_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     problems = Problems()

@@ -6,7 +6,7 @@ import pytest
 from apt_core.config import ExperimentConfig, load_config
 from apt_core.errors import ConfigError
 from orchestrator import identity
-from orchestrator.identity import code_version, expand_grid, run_id, sweep_id
+from orchestrator.identity import code_version, expand_grid, grid_id, run_id, sweep_id
 
 TOY = ("model.model_type=toy", "data.dataset=toy_sentiment")
 
@@ -225,3 +225,48 @@ def test_a_teacher_is_part_of_the_identity() -> None:
 def test_cells_with_different_named_teachers_are_both_kept() -> None:
     named = "{ablation: ft_teacher, set: {distillation.teacher_path: /%s/export}}"
     assert len(grid(f"[{named % 'a'}, {named % 'b'}, {named % 'a'}]")) == 2
+
+
+def grid_id_of(*overrides: str) -> str:
+    return grid_id(config_with(*overrides))
+
+
+def test_a_grid_is_its_folder_and_its_cells_in_whatever_spelling() -> None:
+    grid_of = "orchestration.grid="
+    identity = grid_id_of(grid_of + "[{arm: [ft, apt], seed: [1, 2]}]")
+    assert len(identity) == 16
+    assert grid_id_of(grid_of + "[{arm: apt, seed: [2, 1]}, {arm: ft, seed: [1, 2]}]") == identity
+    others = [
+        grid_id_of(grid_of + "[{arm: [ft, apt], seed: [1, 2, 3]}]"),
+        grid_id_of(grid_of + "[{arm: [ft, apt], seed: [1, 2]}]", "name=other"),
+        grid_id_of(grid_of + "[{arm: [ft, apt], seed: [1, 2]}]", "orchestration.results_dir=/x"),
+        grid_id_of(grid_of + "[{arm: [ft, apt], seed: [1, 2]}]", "training.batch_size=8"),
+        grid_id_of(),
+    ]
+    assert len({identity, *others}) == 6
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "orchestration.address=10.0.0.1:6379",
+        "orchestration.max_concurrent_trials=3",
+        "orchestration.max_failures=3",
+        "tracking.enabled=false",
+    ],
+)
+def test_how_a_grid_is_run_leaves_its_id_alone(override: str) -> None:
+    assert grid_id_of(override) == grid_id_of()
+
+
+def test_a_grid_has_an_id_where_its_data_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = "data.datasets.toy_sentiment.path=${APTUNE_NOWHERE}/x"
+    monkeypatch.delenv("APTUNE_NOWHERE", raising=False)
+    identity = grid_id_of(there)
+    monkeypatch.setenv("APTUNE_NOWHERE", "/data")
+    assert grid_id_of(there) == identity
+
+
+def test_a_bad_cell_is_found_before_it_is_sent() -> None:
+    with pytest.raises(ConfigError, match=r"in cell: pruning\.target_sparsity=2 arm=lora"):
+        grid_id_of("orchestration.grid=[{arm: lora, set: {pruning.target_sparsity: 2}}]")

@@ -20,3 +20,8 @@ def test_a_port_without_a_listener_is_told() -> None:
 def test_a_listener_is_enough() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_address(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_a_job_server_is_no_cluster() -> None:
+    with pytest.raises(ConfigError, match="aptune submit"):
+        check_address("http://127.0.0.1:8265")

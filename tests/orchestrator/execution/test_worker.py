@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,15 @@ def test_a_training_leaves_finished_and_returns_its_report(tmp_path: Path) -> No
     report = run_payload(payload(tmp_path, "good"), rank=0)
     assert report.run_id == "a"
     assert read_status(tmp_path).state is TrialState.FINISHED
+
+
+def test_who_runs_a_trial_says_where_and_calls_nobody_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
+    run_payload(payload(tmp_path, "good"), rank=0)
+    assert read_status(tmp_path).node == platform.node()
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
 
 
 def test_wrong_input_is_recorded_and_not_tried_again_in_the_same_launch(tmp_path: Path) -> None:

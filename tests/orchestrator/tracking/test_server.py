@@ -91,10 +91,10 @@ def test_leaving_the_block_ends_every_process_of_the_server(
     assert group_is_gone(pid)
 
 
-def test_a_server_that_ignores_sigterm_is_killed(
+def test_a_server_that_ignores_the_signal_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HEALTHY
+    stubborn = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + HEALTHY
     monkeypatch.setattr(server_module, "server_command", fake_command(stubborn))
     with LocalMlflowServer(tmp_path) as server:
         pid = server.pid

@@ -24,7 +24,7 @@ WITH_GRANDCHILD = (
     f"p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); "
     "open(sys.argv[1], 'w').write(f'{p.pid}\\n'); "
 )
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
 
 
 @pytest.fixture
@@ -113,6 +113,20 @@ def test_a_command_that_ignores_the_signal_is_killed(
     grandchild = pid_in(tmp_path / "pid")
     close(process)
     assert process.wait(30) == -signal.SIGKILL  # the group, and the supervisor in it
+    assert is_gone(grandchild)
+
+
+def test_a_stop_of_everything_below_a_job_leaves_the_command_to_its_parent(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    process = start(started, WITH_GRANDCHILD + SLEEP, str(tmp_path / "pid"))
+    grandchild = pid_in(tmp_path / "pid")
+    os.killpg(process.pid, signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.poll() is None
+    os.kill(grandchild, 0)  # still there
+    close(process)
+    assert process.wait(60) != 0
     assert is_gone(grandchild)
 
 

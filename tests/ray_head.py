@@ -1,0 +1,149 @@
+"""A Ray cluster with a job server for tests: its own ports, folder and token, on loopback."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+REPOSITORY = Path(__file__).parents[1]
+HOST = "127.0.0.1"
+NODE = "127.0.0.2"
+"""Ray writes 127.0.0.1 as the host's own address; this one it leaves alone."""
+PORTS = (
+    "port",
+    "dashboard-port",
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "metrics-export-port",
+    "node-manager-port",
+    "object-manager-port",
+    "ray-client-server-port",
+)
+START_TIMEOUT_S = 120
+OURS = ("RayTrainWorker", "TrainController", "ImplicitFunc", "jobs.cli", "aptune sweep")
+"""In the command lines of processes that belong to a job, not to the cluster."""
+
+
+@dataclass(frozen=True)
+class RayHead:
+    """A running head."""
+
+    address: str
+    """Of its job server."""
+    cluster_address: str
+    """``host:port``, as `ray.init` takes it."""
+    environment: Mapping[str, str]
+    """For clients: the job server's address and the token among it."""
+    process: "subprocess.Popen[bytes]"
+
+    def processes_of_jobs(self) -> list[str]:
+        """Command lines of what jobs have running."""
+        lines = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if any(name in line for name in OURS):
+                lines.append(line)
+        return lines
+
+
+@contextmanager
+def ray_head() -> Iterator[RayHead]:
+    """Start a head; afterwards nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="apt-h-", dir="/tmp"))  # Ray's sockets want short paths
+    token = folder / "token"
+    token.write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    ports = _free_ports()
+    address = f"http://{HOST}:{ports['dashboard-port']}"
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "NO_PROXY": f"{HOST},{NODE}",
+    }
+    environment.pop("RAY_ADDRESS", None)
+    with (folder / "head.log").open("wb") as log:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("ray"), "start", *_arguments(folder, ports)],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_it_answers(address, process, folder / "head.log")
+        clients = {**environment, "RAY_ADDRESS": address}
+        yield RayHead(address, f"{NODE}:{ports['port']}", clients, process)
+    finally:
+        _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _arguments(folder: Path, ports: Mapping[str, int]) -> list[str]:
+    return [
+        "--head",
+        "--block",
+        *(f"--{name}={port}" for name, port in ports.items()),
+        f"--node-ip-address={NODE}",
+        f"--dashboard-host={HOST}",
+        "--num-cpus=2",
+        '--resources={"aptune_driver": 1000}',
+        f"--temp-dir={folder / 'ray'}",
+        f"--object-store-memory={128 * 2**20}",
+        "--disable-usage-stats",
+    ]
+
+
+def _free_ports() -> dict[str, int]:
+    """All at once, so that they differ."""
+    with ExitStack() as stack:
+        ports = {}
+        for name in PORTS:
+            probe = stack.enter_context(socket.socket())
+            probe.bind((NODE, 0))
+            ports[name] = int(probe.getsockname()[1])
+        return ports
+
+
+def _wait_until_it_answers(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")
+        try:
+            opener.open(f"{address}/api/version", timeout=1).close()
+        except urllib.error.HTTPError:
+            return  # it wants the token: it is there
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"no answer from {address}: {log.read_text(errors='replace')}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL for the whole family: nothing in it is worth the half minute of a graceful end."""
+    family = [psutil.Process(process.pid)] if process.poll() is None else []
+    family += [child for one in family for child in one.children(recursive=True)]
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
+    psutil.wait_procs(family, timeout=10)
