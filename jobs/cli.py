@@ -4,6 +4,8 @@ import typer
 
 from jobs.common import run_app
 from jobs.doctor import doctor
+from jobs.export import EPILOG as EXPORT_EPILOG
+from jobs.export import export
 from jobs.report import report
 from jobs.sweep import EPILOG as SWEEP_EPILOG
 from jobs.sweep import sweep
@@ -31,6 +33,7 @@ app = typer.Typer(
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
+app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog="Example:\n\naptune doctor")(doctor)
 app.command(epilog="Example:\n\naptune ui runs --port 5001")(ui)
 
