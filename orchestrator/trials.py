@@ -51,7 +51,7 @@ def _trial_at(path: Path) -> Path:
 
 
 def _only(folders: Iterable[Path], run: str) -> Path:
-    several = sorted(folders)
+    several = sorted(folders, key=lambda folder: folder.name)
     if len(several) > 1:
         names = ", ".join(folder.name for folder in several[:SHOWN])
         more = f" and {len(several) - SHOWN} more" if len(several) > SHOWN else ""

@@ -90,7 +90,7 @@ def answers_of_fresh_process(
         description = {"format": to, "folder": str(folder.resolve()), "auto_class": auto_class}
         (job / fresh_load.JOB).write_text(json.dumps(description), encoding="utf-8")
         tensors = {f"{i}.{n}": t for i, batch in enumerate(batches) for n, t in batch.items()}
-        save_file({n: t.contiguous() for n, t in tensors.items()}, job / fresh_load.INPUTS)
+        save_file({n: t.contiguous().clone() for n, t in tensors.items()}, job / fresh_load.INPUTS)
         done = subprocess.run(
             [sys.executable, "-I", fresh_load.__file__, str(job)],
             cwd=job,

@@ -52,6 +52,7 @@ def test_it_saves_and_loads_again(family: str, head_kind: HeadKind, tmp_path: Pa
         assert (tmp_path / "again" / name).is_file()
 
 
+@pytest.mark.slow
 @SOME
 def test_without_aptune_the_code_beside_it_loads_it(
     family: str, head_kind: HeadKind, tmp_path: Path

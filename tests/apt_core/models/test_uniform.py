@@ -40,6 +40,7 @@ def test_a_stock_model_gives_the_same_logits(
     torch.testing.assert_close(answers(model, head_kind), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "head_kind"),
     [("bert", "sequence_classification"), ("t5", "seq2seq_lm"), ("llama", "causal_lm")],
