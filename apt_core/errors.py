@@ -53,3 +53,7 @@ class TrainingError(AptError):
 
 class TrainingStoppedError(AptError):
     """Not a failure: the run was asked to stop, and has committed a checkpoint of its last step."""
+
+
+class ExportError(AptError):
+    """An export cannot be loaded again, or does not compute what the trained model does."""

@@ -6,6 +6,8 @@ from jobs.common import run_app
 from jobs.compare import EPILOG as COMPARE_EPILOG
 from jobs.compare import compare
 from jobs.doctor import doctor
+from jobs.export import EPILOG as EXPORT_EPILOG
+from jobs.export import export
 from jobs.logs import EPILOG as LOGS_EPILOG
 from jobs.logs import logs
 from jobs.report import report
@@ -49,6 +51,7 @@ app.command(epilog=STOP_EPILOG)(stop)
 app.command(epilog=RESUME_EPILOG)(resume)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
 app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog="Example:\n\naptune doctor")(doctor)
 app.command(epilog="Example:\n\naptune ui runs --port 5001")(ui)
 

@@ -6,13 +6,15 @@ its own: at first the first layer's parameter itself, after surgery a slice of i
 has no table; its bias is zero.
 """
 
-from typing import Any
-
-from torch import Tensor, nn
+from torch import nn
 
 from apt_core.models.arch import ModelMap, SubBlockMap
-
-TABLE = "relative_attention_bias"
+from apt_core.models.pruned_layers import (
+    TABLE,
+    share_position_table,
+    with_zero_bias,
+    without_bias,
+)
 
 
 def own_position_biases(model: nn.Module, model_map: ModelMap) -> None:
@@ -28,34 +30,17 @@ def own_position_biases(model: nn.Module, model_map: ModelMap) -> None:
             continue
         attention = model.get_submodule(sub_block.attention)
         if sub_block.position_bias == "none":
-            attention.register_forward_pre_hook(_with_zero_bias, with_kwargs=True)
+            attention.register_forward_pre_hook(with_zero_bias, with_kwargs=True)
             continue
-        attention.register_forward_pre_hook(_without_bias, with_kwargs=True)
+        attention.register_forward_pre_hook(without_bias, with_kwargs=True)
         if sub_block.stack not in tables:
             first = getattr(attention, TABLE)
             assert isinstance(first, nn.Embedding)
             tables[sub_block.stack] = first
-            continue
-        shared = tables[sub_block.stack]
-        own = nn.Embedding(shared.num_embeddings, shared.embedding_dim, _weight=shared.weight.data)
-        own.weight = shared.weight
-        setattr(attention, TABLE, own)
-        attention.has_relative_attention_bias = True  # type: ignore[assignment]
+        else:
+            share_position_table(attention, tables[sub_block.stack])
 
 
 def table_path(sub_block: SubBlockMap) -> str | None:
     """Path of a sub-block's table of biases, one column per head; None without one."""
     return f"{sub_block.attention}.{TABLE}" if sub_block.position_bias == "table" else None
-
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def _without_bias(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Arguments:
-    """Drop the bias of another layer, so that the attention computes its own."""
-    return args, named | {"position_bias": None}
-
-
-def _with_zero_bias(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Arguments:
-    hidden: Tensor = args[0] if args else named["hidden_states"]
-    return args, named | {"position_bias": hidden.new_zeros(1, 1, 1, 1)}

@@ -77,7 +77,7 @@ def measure_inference(
     Returns:
         The measurement.
     """
-    latency, dense_latency = _medians_in_turns(
+    latency, dense_latency = medians_in_turns(
         [(partial(model, **batch), partial(dense, **batch)) for batch in batches], warmup, repeats
     )
     batch_size = len(batches[0]["input_ids"])
@@ -130,7 +130,7 @@ def measure_generation(
     def write(writer: nn.Module, prompt: Batch) -> Tensor:
         return generate(writer, prompt, settings, tokens, min_new_tokens=num_new_tokens)
 
-    seconds = _medians_in_turns(
+    seconds = medians_in_turns(
         [(partial(write, model, prompt), partial(write, dense, prompt)) for prompt in prompts],
         warmup,
         repeats,
@@ -176,10 +176,19 @@ def _has_decoder(model: nn.Module) -> bool:
     return bool(getattr(model.config, "is_encoder_decoder", False))
 
 
-def _medians_in_turns(
+def medians_in_turns(
     pairs: Sequence[tuple[Callable[[], object], Callable[[], object]]], warmup: int, repeats: int
 ) -> tuple[float, float]:
-    """Median seconds of the first and of the second calls, going through the pairs in turn."""
+    """Median seconds of the first and of the second calls, going through the pairs in turn.
+
+    Args:
+        pairs: two calls each, to be compared.
+        warmup: pairs that are called before the clock starts.
+        repeats: pairs that are timed.
+
+    Returns:
+        Both medians.
+    """
     order = [pairs[i % len(pairs)] for i in (*range(warmup), *range(repeats))]
     times = [(_seconds(first), _seconds(second)) for first, second in order][warmup:]
     own, other = zip(*times, strict=True)

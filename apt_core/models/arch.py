@@ -137,25 +137,20 @@ def bind(spec: ArchSpec, model: nn.Module, head_kind: HeadKind, geometry: HeadGe
         head_kind=head_kind,
         stacks=stacks,
         sub_blocks=sub_blocks,
-        embeddings=tuple(_inside(head, path) for path in spec.embeddings),
+        embeddings=tuple(head.inside(path) for path in spec.embeddings),
         head_readers=head.readers,
         head=head.trained,
-        outer_norms=(*(_inside(head, path) for path in spec.norms), *final),
+        outer_norms=(*(head.inside(path) for path in spec.norms), *final),
     )
 
 
-def _inside(head: HeadSpec, path: str) -> str:
-    """A path of the body as seen from the task model."""
-    return f"{head.body}.{path}" if head.body else path
-
-
 def _bind_stack(stack: StackSpec, model: nn.Module, head: HeadSpec) -> StackMap:
-    layers = _inside(head, stack.layers)
+    layers = head.inside(stack.layers)
     num_layers = len(list(model.get_submodule(layers).children()))
     return StackMap(
         layers=tuple(f"{layers}.{i}" for i in range(num_layers)),
         stream=stack.stream,
-        final_norm=None if stack.final_norm is None else _inside(head, stack.final_norm),
+        final_norm=None if stack.final_norm is None else head.inside(stack.final_norm),
     )
 
 

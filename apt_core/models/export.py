@@ -1,6 +1,7 @@
 """Export a pruned model to a folder, and load it again: sliced safetensors and the structure."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ def shared_names(model: nn.Module) -> frozenset[str]:
     )
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an exported folder holds."""
+
+    model: nn.Module
+    """The task model in evaluation mode, made of stock layers."""
+    config: Any
+    """The Hugging Face configuration of the unpruned model."""
+    structure: Structure
+    head_kind: HeadKind
+
+
 def load_pruned(folder: str | Path) -> nn.Module:
     """Load an exported model, ready for inference.
 
@@ -84,6 +97,21 @@ def load_pruned(folder: str | Path) -> nn.Module:
 
     Returns:
         The task model in evaluation mode, made of stock layers.
+
+    Raises:
+        CheckpointError: a file is missing or does not fit the structure.
+    """
+    return open_export(folder).model
+
+
+def open_export(folder: str | Path) -> Exported:
+    """Load an exported model with everything that is known about it.
+
+    Args:
+        folder: what `export_model` has written.
+
+    Returns:
+        Model, configuration, structure and head.
 
     Raises:
         CheckpointError: a file is missing or does not fit the structure.
@@ -104,7 +132,7 @@ def load_pruned(folder: str | Path) -> nn.Module:
     _load_weights(model, folder / WEIGHTS)
     if (folder / GENERATION).is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
-    return model.eval()
+    return Exported(model.eval(), config, structure, head_kind)
 
 
 def _load_weights(model: nn.Module, file: Path) -> None:

@@ -114,7 +114,7 @@ def load_model(
         elif head_kind == "question_answering":
             config.num_labels = 2  # a start and an end
         # Only safetensors are read: a pickle from outside may run code.
-        model = _quietly(
+        model = quietly(
             AUTO_CLASSES[head_kind].from_pretrained,
             resolve_model_path(path),
             config=config,
@@ -179,8 +179,19 @@ def _set_dropout(config: Any, dropout: float | None) -> None:
             setattr(config, name, dropout)
 
 
-def _quietly(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a loader without its report of head weights that are, rightly, not in the checkpoint."""
+def quietly(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a loader or writer of transformers without its progress bar and its reports.
+
+    Head weights, for example, are rightly not in a checkpoint that is only pretrained.
+
+    Args:
+        function: what to call.
+        *args: its arguments.
+        **kwargs: its named arguments.
+
+    Returns:
+        What it returns.
+    """
     verbosity, had_bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()

@@ -81,6 +81,10 @@ class HeadSpec:
     trained: tuple[str, ...] = ()
     """Modules without pretrained weights: trained in every arm."""
 
+    def inside(self, path: str) -> str:
+        """A path of the body as seen from the task model."""
+        return f"{self.body}.{path}" if self.body else path
+
 
 @dataclass(frozen=True)
 class ArchSpec:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.adapters.norm import Bypass, MaskedLayerNorm, MaskedRMSNorm
+from apt_core.adapters.norm import MaskedLayerNorm, MaskedRMSNorm
 from apt_core.adapters.position_bias import table_path
 from apt_core.errors import SurgeryError
 from apt_core.models.arch import ModelMap, SubBlockMap
 from apt_core.models.modules import set_submodule
+from apt_core.models.pruned_layers import Bypass
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks, Surgery, TensorEdit
 

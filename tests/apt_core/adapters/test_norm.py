@@ -5,9 +5,8 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
-from apt_core.adapters.norm import Bypass, MaskedLayerNorm, MaskedRMSNorm
+from apt_core.adapters.norm import MaskedLayerNorm, MaskedRMSNorm
 
 SURVIVORS = [0, 2, 3, 7]
 
@@ -106,31 +105,6 @@ def test_gradients_of_dead_dimensions_are_zero() -> None:
     assert x.grad is not None
     assert x.grad[:, [1, 4, 5, 6]].abs().max() == 0
     assert x.grad[:, SURVIVORS].abs().min() > 0
-
-
-def test_a_bypass_hands_the_chosen_input_through() -> None:
-    a, b = torch.zeros(1), torch.ones(1)
-    assert Bypass("input")(a, b) is a
-    assert Bypass("input", input_position=1)(a, b) is b
-    assert Bypass("input")(hidden_states=a, attention_mask=b) is a
-    chosen, *others = Bypass("input", num_outputs=3)(a, attention_mask=b)
-    assert chosen is a
-    assert others == [None, None]
-
-
-def test_a_bypass_that_gives_nothing_adds_nothing() -> None:
-    x = torch.randn(2, 3, 4)
-    zero, weights = Bypass("zero", num_outputs=2)(hidden_states=x)
-    assert weights is None
-    torch.testing.assert_close(x + zero, x, atol=0, rtol=0)
-
-
-def test_a_bypass_keeps_the_length_of_its_layer_in_the_cache() -> None:
-    cache = DynamicCache()
-    bypass = Bypass("zero", num_outputs=2, cache_layer=0)
-    bypass(hidden_states=torch.zeros(2, 5, 4), past_key_values=cache)
-    bypass(hidden_states=torch.zeros(2, 1, 4), past_key_values=cache)
-    assert cache.get_seq_length(0) == 6
 
 
 class GemmaLikeNorm(nn.Module):
