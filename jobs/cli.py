@@ -2,6 +2,8 @@
 
 import typer
 
+from jobs.bench import EPILOG as BENCH_EPILOG
+from jobs.bench import bench
 from jobs.common import run_app
 from jobs.doctor import doctor
 from jobs.report import report
@@ -30,6 +32,7 @@ app = typer.Typer(
 )
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
+app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
 app.command(epilog="Example:\n\naptune doctor")(doctor)
 app.command(epilog="Example:\n\naptune ui runs --port 5001")(ui)

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-PhaseName = Literal[
-    "control", "tuning", "pruning", "distilling", "distilling at density", "retraining"
-]
+PhaseName = Literal["control", "tuning", "pruning", "pruning, taught", "distilling", "retraining"]
 AIM_DENSITY = 0.4
 """The density that the aims are stated for."""
 MIN_SPEEDUPS: Mapping[tuple[int, int], float] = {(1, 64): 1.9, (32, 128): 2.5}
@@ -38,14 +36,14 @@ class Phase:
 CONTROL = Phase("control", "dense lora, adapters on q and v")
 TUNING = Phase("tuning", "the arm's adapters, no salience", 1.08)
 PRUNING = Phase("pruning", "+ salience and mask decay", 1.12, reads_salience=True)
-DISTILLING = Phase(
-    "distilling", "+ a teacher, before the first cut", 1.55, distils=True, reads_salience=True
+TAUGHT = Phase(
+    "pruning, taught", "+ a teacher, before the first cut", 1.55, distils=True, reads_salience=True
 )
-DISTILLING_AT_DENSITY = Phase(
-    "distilling at density", "a teacher, after the last cut", 0.90, distils=True, is_pruned=True
+DISTILLING = Phase(
+    "distilling", "a teacher, after the last cut", 0.90, distils=True, is_pruned=True
 )
 RETRAINING = Phase("retraining", "after the cuts, no teacher", 0.50, 0.65, is_pruned=True)
-PHASES = (CONTROL, TUNING, PRUNING, DISTILLING, DISTILLING_AT_DENSITY, RETRAINING)
+PHASES = (CONTROL, TUNING, PRUNING, TAUGHT, DISTILLING, RETRAINING)
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,10 @@ def timetable(phase: Phase, num_steps: int, *, settle: int, has_teacher: bool) -
             "pruning.num_events": 2
         }
         return Timetable(0, settings | late)
-    if phase == DISTILLING:
+    if phase == TAUGHT:
         window = 1 + num_steps + _SPARE
         return Timetable(1, _settings(0, window, window=window, teacher_stop=1))
-    if phase == DISTILLING_AT_DENSITY:
+    if phase == DISTILLING:
         length = num_steps + _SPARE
         return Timetable(settle, _settings(0, settle, window=settle, teacher_stop=length))
     settings = _settings(0, settle, window=settle, teacher_stop=1, more=num_steps + _SPARE)

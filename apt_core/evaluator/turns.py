@@ -66,18 +66,20 @@ def synchronize() -> None:
 
 @dataclass(frozen=True)
 class Spread:
-    """What several times say: their median, and the quartiles around it."""
+    """What several times say: their median, the quartiles around it, and the shortest."""
 
     median: float
     lower: float
     """A quarter of the values is at or below it."""
     upper: float
     """A quarter of the values is at or above it."""
+    fastest: float
+    """The shortest: what other work on the machine has disturbed least."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """The spread of at least one value; of a single one, that value thrice."""
+        """The spread of at least one value; a single one is all there is."""
         if len(values) == 1:
-            return cls(values[0], values[0], values[0])
+            return cls(*[values[0]] * 4)
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
-        return cls(median, lower, upper)
+        return cls(median, lower, upper, min(values))

@@ -123,7 +123,9 @@ def test_frozen_keys_of_the_first_layer_are_the_only_difference() -> None:
 
 
 BLOCK = SubBlock("a", "ffn", 10, 1, 2, 1, 3, sites={"in": 1, "out": 1})
-NETWORK = Network(Structure(4, (BLOCK,), {"in": 2}), (HeadLayer(8, 1, True), HeadLayer(20, 7, False)))
+NETWORK = Network(
+    Structure(4, (BLOCK,), {"in": 2}), (HeadLayer(8, 1, True), HeadLayer(20, 7, False))
+)
 
 
 def test_bytes_by_hand() -> None:
