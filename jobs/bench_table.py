@@ -60,13 +60,14 @@ def _training(report: BenchReport) -> Table:
 
 
 def _memory(report: BenchReport) -> Table:
-    table = _table("Peak memory", ("phase",), ("peak", "added by training", "over control (aim)"))
+    table = _table("Peak memory", ("phase",), ("tensors", "over control (aim)", "resident"))
     for memory in report.memory:
+        resident = memory.peak.resident_gib
         table.add_row(
             memory.phase.name,
-            f"{memory.peak.peak_gib:.3f} GiB",
-            f"{memory.peak.added_gib:.3f} GiB",
+            f"{memory.peak.tensors_gib:.3f} GiB",
             ratio_text(memory.ratio),
+            "-" if resident is None else f"{resident:.3f} GiB",
         )
     return table
 

@@ -88,15 +88,13 @@ class MemoryResult:
     phase: Phase
     peak: PeakMemory
     ratio: Ratio
-    """What it added over what the control added."""
+    """Its tensors over the control's."""
 
     def to_json(self) -> dict[str, Any]:
         """Everything, under plain names."""
         return {
             "phase": self.phase.name,
-            "peak_gib": self.peak.peak_gib,
-            "before_gib": self.peak.before_gib,
-            "added_gib": self.peak.added_gib,
+            **asdict(self.peak),
             "ratio_to_control": self.ratio.to_json(),
         }
 

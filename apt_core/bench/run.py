@@ -23,8 +23,8 @@ from apt_core.models.spec import HeadKind
 logger = logging.getLogger(__name__)
 
 CPU_MEMORY_NOTE = (
-    "memory: a CPU has no allocator that counts, so this is the resident memory of one fresh "
-    "process per phase, less what it held before the model; what was freed may still count"
+    "memory: peak of the tensors, by PyTorch's profiler, in one fresh process per phase; the "
+    "resident memory beside it holds libraries, buffers of operators and what was freed, too"
 )
 
 
@@ -126,7 +126,9 @@ def measure_memory(
         logger.info("measuring the peak memory of phase %s", phase.name)
         peak = in_isolation(measure, device)
         control = results[0].peak if results else peak
-        ratio = Ratio(peak.added_gib / control.added_gib, phase.aim_at(density, phase.memory_aim))
+        ratio = Ratio(
+            peak.tensors_gib / control.tensors_gib, phase.aim_at(density, phase.memory_aim)
+        )
         results.append(MemoryResult(phase, peak, ratio))
     return tuple(results)
 

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from apt_core.bench.flops import Rows
-from apt_core.bench.memory import PeakMemory
+from apt_core.bench.memory import PeakMemory, peak_of
 from apt_core.bench.phases import Phase
 from apt_core.bench.rig import Rig, Unattended
 from apt_core.bench.settings import BenchSettings
 from apt_core.bench.synthetic import split_rows, synthetic_batch
 from apt_core.config import ExperimentConfig, config_from_json, plan_training
 from apt_core.errors import ConfigError
-from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib, reset_peak_memory
 from apt_core.models.loading import LoadedModel, random_model
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
@@ -33,6 +32,7 @@ from apt_core.trainer.rng import seed_everything
 
 _RUN_ID = "bench"
 _MEMORY_STEPS = 2
+"""One by itself, one under the profiler."""
 
 
 class RigBuilder:
@@ -147,18 +147,14 @@ def measure_phase(
         phase: which one.
 
     Returns:
-        The peak, and what was there before the model.
+        The peak.
     """
-    before = current_memory_gib()
     settings = replace(settings, warmup=1, repeats=_MEMORY_STEPS)
     builder = RigBuilder(config_from_json(config), settings, scratch)
-    rig = builder.rig(phase, is_alone=True)
+    rig, device = builder.rig(phase, is_alone=True), builder.device
     del builder  # it knows the dense model, which a training forgets after its cuts
     rig.step()  # makes the optimizer's state
-    reset_peak_memory()
-    for _ in range(_MEMORY_STEPS):
-        rig.step()
-    return PeakMemory(peak_memory_gib(), before)
+    return peak_of(rig.step, device)
 
 
 def _load(config: ExperimentConfig, has_random_weights: bool, device: torch.device) -> LoadedModel:
