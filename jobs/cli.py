@@ -2,6 +2,8 @@
 
 import typer
 
+from jobs.bench import EPILOG as BENCH_EPILOG
+from jobs.bench import bench
 from jobs.common import run_app
 from jobs.compare import EPILOG as COMPARE_EPILOG
 from jobs.compare import compare
@@ -49,6 +51,7 @@ app.command(epilog=STATUS_EPILOG)(status)
 app.command(epilog=LOGS_EPILOG)(logs)
 app.command(epilog=STOP_EPILOG)(stop)
 app.command(epilog=RESUME_EPILOG)(resume)
+app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=EXPORT_EPILOG)(export)

@@ -23,6 +23,8 @@ FORMULA_FILES = (
     "apt_core/baselines/mask_tuning.py",
     "apt_core/baselines/local_cut.py",
     "apt_core/baselines/taylor.py",
+    "apt_core/bench/flops.py",
+    "apt_core/bench/phases.py",
     "apt_core/distiller/layer_map.py",
     "apt_core/distiller/losses.py",
     "apt_core/evaluator/metrics.py",

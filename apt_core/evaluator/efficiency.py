@@ -2,7 +2,6 @@
 
 import copy
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from apt_core.evaluator.generation import (
     left_padded_prompts,
 )
 from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib, reset_peak_memory
+from apt_core.evaluator.turns import times_in_turns
 from apt_core.models.structure import Structure
 from apt_core.pruner.cost import MacCost
 from apt_core.report import InferencePoint
@@ -189,9 +189,7 @@ def medians_in_turns(
     Returns:
         Both medians.
     """
-    order = [pairs[i % len(pairs)] for i in (*range(warmup), *range(repeats))]
-    times = [(_seconds(first), _seconds(second)) for first, second in order][warmup:]
-    own, other = zip(*times, strict=True)
+    own, other = times_in_turns(pairs, warmup=warmup, repeats=repeats)
     return statistics.median(own), statistics.median(other)
 
 
@@ -204,17 +202,3 @@ def _own_peak_memory_gib(model: nn.Module, batches: Sequence[Batch]) -> float:
     for batch in batches:
         model(**batch)
     return weights / 1024**3 + peak_memory_gib() - before
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    synchronize()
-    start = time.perf_counter()
-    call()
-    synchronize()
-    return time.perf_counter() - start
-
-
-def synchronize() -> None:
-    """Wait until the GPU has done what it was told, where there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

@@ -1,7 +1,6 @@
 """How long sub-blocks take on this device: the raw material of a latency constraint."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apt_core.evaluator.efficiency import synchronize
+from apt_core.evaluator.turns import times_in_turns
 from apt_core.models.structure import Structure, SubBlock
 from apt_core.pruner.latency import LatencyCost, LatencyTable, kind_of
 
@@ -83,16 +82,8 @@ def _call(
 @torch.no_grad()
 def _medians_ms(calls: list[Callable[[], object]], settings: LatencySettings) -> list[float]:
     """Milliseconds of every call; they take turns, so that a slow moment meets all of them."""
-    times: list[list[float]] = [[] for _ in calls]
-    for turn in range(settings.warmup + settings.repeats):
-        for call, taken in zip(calls, times, strict=True):
-            synchronize()
-            start = time.perf_counter()
-            call()
-            synchronize()
-            if turn >= settings.warmup:
-                taken.append(1000 * (time.perf_counter() - start))
-    return [statistics.median(taken) for taken in times]
+    times = times_in_turns([calls], warmup=settings.warmup, repeats=settings.repeats)
+    return [1000 * statistics.median(taken) for taken in times]
 
 
 class ReferenceSubBlock(nn.Module):

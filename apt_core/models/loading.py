@@ -105,14 +105,7 @@ def load_model(
     """
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(resolve_model_path(path), **options)
-        config.dtype = torch.float32  # whatever is stored: models built from it must match this one
-        _set_dropout(config, dropout)
-        head_kind = choose_head(family_of(config), config.model_type, task_kind)
-        if head_kind == "sequence_classification":
-            config.num_labels = num_labels
-        elif head_kind == "question_answering":
-            config.num_labels = 2  # a start and an end
+        config, head_kind = _task_config(path, task_kind, num_labels, dropout, options=options)
         # Only safetensors are read: a pickle from outside may run code.
         model = quietly(
             AUTO_CLASSES[head_kind].from_pretrained,
@@ -128,6 +121,47 @@ def load_model(
         misfit = ValueError(f"its weights do not fit its config.json with {num_labels} classes")
         raise UnsupportedModelError(_cannot_load("model", path, misfit)) from error
     return describe(model, config, head_kind)
+
+
+def random_model(
+    path: str,
+    *,
+    task_kind: str = "classification",
+    num_labels: int = 0,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    dropout: float | None = None,
+) -> LoadedModel:
+    """A task model of the shape that a ``config.json`` says, with random weights, in fp32.
+
+    Arguments as for `load_model`; neither weights nor a tokenizer need be there.
+    """
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        config, head_kind = _task_config(path, task_kind, num_labels, dropout, options=options)
+    except (OSError, ValueError) as error:
+        raise UnsupportedModelError(_cannot_load("config.json", path, error)) from error
+    return build_model(config, head_kind)
+
+
+def _task_config(
+    path: str,
+    task_kind: str,
+    num_labels: int,
+    dropout: float | None,
+    *,
+    options: Mapping[str, Any],
+) -> tuple[Any, HeadKind]:
+    """A model's configuration, made fit for the task, and the head that the task needs."""
+    config = AutoConfig.from_pretrained(resolve_model_path(path), **options)
+    config.dtype = torch.float32  # whatever is stored: models built from it must match this one
+    _set_dropout(config, dropout)
+    head_kind = choose_head(family_of(config), config.model_type, task_kind)
+    if head_kind == "sequence_classification":
+        config.num_labels = num_labels
+    elif head_kind == "question_answering":
+        config.num_labels = 2  # a start and an end
+    return config, head_kind
 
 
 def describe(model: nn.Module, config: Any, head_kind: HeadKind) -> LoadedModel:

@@ -1,13 +1,15 @@
 """The builder: the only place where configuration turns into objects; and the library's entry."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from apt_core.config import ExperimentConfig
 from apt_core.config.plan import TrainingPlan, plan_training
+from apt_core.distiller.self_distiller import SelfDistiller, TaskDistiller
 from apt_core.errors import ConfigError
 from apt_core.evaluator.memory import reset_peak_memory
 from apt_core.models.loading import LoadedModel
@@ -23,6 +25,7 @@ from apt_core.trainer.build_teacher import first_modules, teacher_loader
 from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.callbacks import Callback, Callbacks
 from apt_core.trainer.checkpoint import Checkpointer, Reshape
+from apt_core.trainer.collaborators import Checkpoints, Evaluation
 from apt_core.trainer.loop import APTrainer, Cadence
 from apt_core.trainer.metric_log import MetricLog
 from apt_core.trainer.optim import detached_learning_rate_at, learning_rate_at
@@ -94,26 +97,74 @@ def build_trainer(
     cost = build_cost(config, loaded, device=device, run_dir=run_dir, run_id=run_id)
     teacher = teacher_loader(config, loaded, tokenizer)
     distiller = method.build_distiller(config, plan, loaded, structure, teacher)
-    state = TrainerState(plan.total_steps, structure, loaded.structure)
     batches = partial(parts.calibration_batches_on, loader, device, config)
     calibration = Calibration(batches, device, config.hardware.precision != "fp32", cost)
     best = method.build_best_weights(config, plan, run_dir / BEST_WEIGHTS)
     facts = run_facts(config, run_id, command)
     measured = partial(build_reporter, device=device, run_dir=run_dir, best=best, cost=cost)
     reshape = method.reshaper(config, loaded, structure, distiller)
+    return assemble_trainer(
+        config,
+        plan,
+        loaded,
+        structure,
+        distiller,
+        batches=partial(parts.batches_on, loader, device),
+        calibration=calibration,
+        evaluator=measured(config, loaded, tokenizer, loader, facts=facts),
+        checkpointer=_checkpointer(config, run_dir, run_id, reshape, best=best),
+        callbacks=_observers(run_dir, callbacks),
+        should_stop=should_stop,
+    )
+
+
+def assemble_trainer(
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    loaded: LoadedModel,
+    structure: Structure,
+    distiller: SelfDistiller | TaskDistiller,
+    *,
+    batches: Callable[[int], Iterator[Sequence[Mapping[str, Tensor]]]],
+    calibration: Calibration,
+    evaluator: Evaluation[APTrainer],
+    checkpointer: Checkpoints[APTrainer],
+    callbacks: Callback,
+    should_stop: Callable[[], bool] | None = None,
+) -> APTrainer:
+    """The trainer of an adapted model, between whoever feeds, scores, saves and watches it.
+
+    Args:
+        config: what to train.
+        plan: its timetable.
+        loaded: the model, adapted.
+        structure: its structure, with ranks.
+        distiller: who teaches it, if anybody does.
+        batches: see `APTrainer`.
+        calibration: what blocks are measured with, where that is not done while training.
+        evaluator: see `APTrainer`.
+        checkpointer: see `APTrainer`.
+        callbacks: see `APTrainer`.
+        should_stop: see `APTrainer`.
+
+    Returns:
+        The trainer, not started.
+    """
+    state = TrainerState(plan.total_steps, structure, loaded.structure)
+    device = calibration.device
     return APTrainer(
         modules=first_modules(distiller, loaded, state),
         state=state,
-        batches=partial(parts.batches_on, loader, device),
+        batches=batches,
         make_engine=parts.engine_factory(config, loaded, device, gate_rates(config, plan)),
         salience=method.build_salience(config, loaded, structure),
         controller=method.build_controller(
             config, plan, loaded, structure, distiller, calibration=calibration
         ),
         distiller=method.build_loss(config, plan, loaded, distiller),
-        evaluator=measured(config, loaded, tokenizer, loader, facts=facts),
-        checkpointer=_checkpointer(config, run_dir, run_id, reshape, best=best),
-        callbacks=_observers(run_dir, callbacks),
+        evaluator=evaluator,
+        checkpointer=checkpointer,
+        callbacks=callbacks,
         learning_rate=_learning_rate(config, plan),
         phases=PhaseMeter(state, partial(parts.phase_of, plan)),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),

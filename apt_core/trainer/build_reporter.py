@@ -156,13 +156,14 @@ def run_facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:
         seed=config.training.seed,
         target_sparsity=config.pruning.target_sparsity if config.switches.prune else 0.0,
         command=command,
-        environment=_environment(config),
+        environment=environment(config),
         teacher_run_id=None if teacher is None else teacher.run_id,
         teacher_time_s=0.0 if teacher is None else teacher.train_time_s,
     )
 
 
-def _environment(config: ExperimentConfig) -> dict[str, Any]:
+def environment(config: ExperimentConfig) -> dict[str, Any]:
+    """Versions, device and hardware settings, for reports."""
     hardware = config.hardware
     on_gpu = hardware.gpus_per_worker > 0 and torch.cuda.is_available()
     return {

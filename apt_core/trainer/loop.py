@@ -116,35 +116,40 @@ class APTrainer:
         return report
 
     def _run(self, engine: Engine) -> None:
-        state = self.state
-        batches = self.batches(state.step)
-        while state.step < state.total_steps:
+        batches = self.batches(self.state.step)
+        while self.state.step < self.state.total_steps:
             self._leave_if_asked()
-            self.phases.enter()
-            started = time.perf_counter()
-            metrics = self.train_step(engine, next(batches))
-            state.step += 1
-            evaluated = state.eval_time_s
-            held_out = self._held_out(engine)
-            decision = self.controller.decide(state, self._read_salience, held_out)
-            if decision.changes_shape:
-                engine = self.operate(engine, decision)
-            if decision.take_teacher:
-                state.teacher_metric = held_out
-            self.controller.move_masks(decision, self.modules, state.structure)
-            evaluated = state.eval_time_s - evaluated
-            metrics["time/step_s"] = time.perf_counter() - started - evaluated
-            self.phases.count_time(metrics["time/step_s"], is_surgery=decision.changes_shape)
-            if decision.changes_shape:
-                metrics["surgery/seconds"] = state.surgeries[-1]["seconds"]
+            engine = self.advance(engine, batches)
 
-            if self._is_due(self.cadence.eval_every):
-                metrics |= self._evaluate(engine)
-            elif not self._is_due(self.cadence.log_every) and not decision.changes_shape:
-                metrics = {}
-            self.callbacks.on_step_end(state, self._with_state(metrics) if metrics else {})
-            if self._is_due(self.cadence.save_every):
-                self.checkpointer.save(self)
+    def advance(self, engine: Engine, batches: Iterator[Sequence[Mapping[str, Tensor]]]) -> Engine:
+        """One step and all that follows it; returns the live engine."""
+        state = self.state
+        self.phases.enter()
+        started = time.perf_counter()
+        metrics = self.train_step(engine, next(batches))
+        state.step += 1
+        evaluated = state.eval_time_s
+        held_out = self._held_out(engine)
+        decision = self.controller.decide(state, self._read_salience, held_out)
+        if decision.changes_shape:
+            engine = self.operate(engine, decision)
+        if decision.take_teacher:
+            state.teacher_metric = held_out
+        self.controller.move_masks(decision, self.modules, state.structure)
+        evaluated = state.eval_time_s - evaluated
+        metrics["time/step_s"] = time.perf_counter() - started - evaluated
+        self.phases.count_time(metrics["time/step_s"], is_surgery=decision.changes_shape)
+        if decision.changes_shape:
+            metrics["surgery/seconds"] = state.surgeries[-1]["seconds"]
+
+        if self._is_due(self.cadence.eval_every):
+            metrics |= self._evaluate(engine)
+        elif not self._is_due(self.cadence.log_every) and not decision.changes_shape:
+            metrics = {}
+        self.callbacks.on_step_end(state, self._with_state(metrics) if metrics else {})
+        if self._is_due(self.cadence.save_every):
+            self.checkpointer.save(self)
+        return engine
 
     def _leave_if_asked(self) -> None:
         """Commit the step that was just done and leave; all workers do so together."""

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.evaluator import efficiency
+from apt_core.evaluator import efficiency, turns
 from apt_core.evaluator.efficiency import (
     forward_inputs,
     macs_per_sample,
@@ -99,7 +99,7 @@ class Clocked(nn.Module):
 
 def test_medians_are_taken_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(efficiency.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock[0])
     model = Clocked(clock, [90.0, 90.0, 1.0, 4.0, 2.0])
     dense = Clocked(clock, [90.0, 90.0, 5.0, 50.0, 8.0])
     batches = [{"input_ids": torch.full((4, 3), i)} for i in range(2)]
@@ -184,7 +184,7 @@ def test_the_speed_of_writing_is_all_new_tokens_over_the_median(
         assert not torch.is_grad_enabled()
 
     monkeypatch.setattr(efficiency, "generate", write)
-    monkeypatch.setattr(efficiency.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock[0])
     prompts = [{"input_ids": torch.full((4, 3), i)} for i in range(2)]
     model, dense = nn.Identity(), nn.Identity()
     speed = measure_generation(model, dense, prompts, tokens=TOKENS, warmup=1, repeats=3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.evaluator import sub_block_latency
+from apt_core.evaluator import turns
 from apt_core.evaluator.sub_block_latency import (
     LatencySettings,
     ReferenceSubBlock,
@@ -44,7 +44,7 @@ def test_what_the_clock_says_reaches_the_table(monkeypatch: pytest.MonkeyPatch) 
         return own
 
     monkeypatch.setattr(ReferenceSubBlock, "forward", forward)
-    monkeypatch.setattr(sub_block_latency.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock[0])
     blocks = (
         SubBlock("a", "ffn", 3, 1, 2, 0, 1),
         SubBlock("b", "ffn", 8, 1, 2, 0, 1),

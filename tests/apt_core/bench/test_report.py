@@ -1,0 +1,79 @@
+"""Aims, fractions and the JSON of a report, by hand."""
+
+import json
+
+import pytest
+
+from apt_core.bench.flops import Bound, Rates
+from apt_core.bench.memory import PeakMemory
+from apt_core.bench.phases import CONTROL, RETRAINING
+from apt_core.bench.report import (
+    BenchReport,
+    InferenceResult,
+    MemoryResult,
+    Ratio,
+    StepResult,
+    SurgeryResult,
+    Timed,
+)
+from apt_core.evaluator.turns import Spread
+
+FAST = Timed(Spread(2.0, 1.5, 3.0, 1.0), Bound(100, 10, 0.5, "matrix"))
+SLOW = Timed(Spread(4.0, 4.0, 4.0, 4.0), Bound(100, 10, 0.5, "memory"))
+REPORT = BenchReport(
+    settings={"arm": "apt"},
+    environment={"device": "cpu"},
+    rates=Rates(200.0, 20.0),
+    training=(
+        StepResult(CONTROL, SLOW, Ratio(1.0), 1.0, 1.0, 16, 100),
+        StepResult(RETRAINING, FAST, Ratio(0.5, 0.5), 0.25, 0.4, 9, 150),
+    ),
+    memory=(
+        MemoryResult(CONTROL, PeakMemory(2.0, 3.0), Ratio(1.0)),
+        MemoryResult(RETRAINING, PeakMemory(1.5, None), Ratio(0.75, 0.65)),
+    ),
+    surgery=(SurgeryResult("cut and growth", Spread.of([1.0]), 1),),
+    inference=(InferenceResult(8, 64, FAST, SLOW, Ratio(2.0, 1.9, True)),),
+    notes=("a note",),
+)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "is_missed"),
+    [
+        (Ratio(1.08, 1.08), False),
+        (Ratio(1.081, 1.08), True),
+        (Ratio(9.0), False),
+        (Ratio(1.9, 1.9, True), False),
+        (Ratio(1.89, 1.9, True), True),
+    ],
+)
+def test_an_aim_is_met_on_its_own_side(ratio: Ratio, is_missed: bool) -> None:
+    assert ratio.is_missed == is_missed
+
+
+def test_the_fraction_is_of_the_median() -> None:
+    assert FAST.fraction == 0.25
+
+
+def test_missed_aims_are_named() -> None:
+    assert REPORT.missed() == ("peak memory, retraining",)
+
+
+def test_the_report_is_json_with_plain_names() -> None:
+    found = json.loads(json.dumps(REPORT.to_json()))
+    assert found["format"] == 1
+    assert found["missed_aims"] == ["peak memory, retraining"]
+    step = found["training"][1]
+    assert step["phase"] == "retraining"
+    assert step["seconds"] == {"median": 2.0, "lower": 1.5, "upper": 3.0, "fastest": 1.0}
+    assert step["ratio_to_control"] == {"value": 0.5, "aim": 0.5, "missed": False}
+    assert step["fraction_of_bound"] == 0.25
+    assert step["bound"]["limited_by"] == "matrix"
+    memory = found["memory"][1]
+    assert (memory["tensors_gib"], memory["resident_gib"]) == (1.5, None)
+    assert memory["ratio_to_control"]["missed"]
+    (point,) = found["inference"]
+    assert (point["rows_per_s"], point["dense_rows_per_s"]) == (4.0, 2.0)
+    assert found["surgery"][0]["seconds"]["median"] == 1.0
+    assert found["notes"] == ["a note"]

@@ -1,0 +1,74 @@
+"""The parts of a benchmark come together, memory before anything else is alive."""
+
+import pytest
+import torch
+
+from apt_core.bench.memory import PeakMemory
+from apt_core.bench.phases import CONTROL, PHASES, RETRAINING, TUNING
+from apt_core.bench.run import measure_memory, run_bench
+from tests.tiny_bench import tiny_builder
+
+CPU = torch.device("cpu")
+FACTS = {"arm": "apt", "density": 0.4}
+
+
+def peaks(*gib: float):
+    return [lambda g=g: PeakMemory(g, None) for g in gib]
+
+
+@pytest.fixture(autouse=True)
+def _all_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other process, and a copy that takes no time."""
+    monkeypatch.setattr("apt_core.bench.run.in_isolation", lambda call, device: call())
+    monkeypatch.setattr("apt_core.bench.device_rates.COPIED_BYTES", 2**20)
+
+
+def test_memory_is_compared_with_the_control() -> None:
+    measures = dict(zip((CONTROL, TUNING, RETRAINING), peaks(2.0, 2.5, 1.0), strict=True))
+    found = measure_memory(measures, 0.4, CPU)
+    assert [result.ratio.value for result in found] == [1.0, 1.25, 0.5]
+    assert [result.ratio.aim for result in found] == [None, None, 0.65]
+    assert measure_memory(measures, 0.6, CPU)[2].ratio.aim is None
+    assert measure_memory({}, 0.4, CPU) == ()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+def test_a_whole_benchmark(root) -> None:
+    order: list[str] = []
+
+    def measure() -> PeakMemory:
+        order.append("memory")
+        return PeakMemory(1.0, 2.0)
+
+    def build():
+        order.append("builder")
+        return tiny_builder(root)
+
+    report = run_bench(PHASES, build, {CONTROL: measure}, device=CPU, facts=FACTS)
+    assert order == ["memory", "builder"]
+    assert [step.phase for step in report.training] == list(PHASES)
+    control = report.training[0].timed.seconds.median
+    for step in report.training:
+        assert step.ratio.value == step.timed.seconds.median / control
+        assert 0 < step.timed.fraction
+    assert [point.rows for point in report.inference] == [1, 32]
+    assert len(report.surgery) == 3
+    assert report.settings["arm"] == "apt"
+    assert report.settings["repeats"] == 2
+    assert len(report.notes) == 1
+
+
+def test_an_arm_without_cuts_has_no_other_model_to_serve(root) -> None:
+    report = run_bench(
+        (CONTROL, TUNING),
+        lambda: tiny_builder(root, "arm=lora"),
+        {},
+        device=CPU,
+        facts=FACTS,
+    )
+    assert len(report.training) == 2
+    assert (report.memory, report.surgery, report.inference, report.notes) == ((), (), (), ())
