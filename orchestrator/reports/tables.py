@@ -120,7 +120,7 @@ def _row(
 
 
 def _step_time_ratio(run: RunReport) -> float | None:
-    first, last = run.step_time_s.get("first"), run.step_time_s.get("after_last_event")
+    first, last = run.step_time_s.get("tuning"), run.step_time_s.get("retraining")
     return last / first if first and last else None
 
 

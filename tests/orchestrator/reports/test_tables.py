@@ -67,7 +67,7 @@ def test_every_number_agrees_with_the_result_files(tmp_path: Path) -> None:
     assert row.num_total_params.mean == pytest.approx(mean("num_total_params"))
     assert row.peak_train_memory_gib.mean == pytest.approx(mean("peak_train_memory_gib"))
     assert row.train_time_s.mean == pytest.approx(statistics.mean(f["train_time_s"] for f in mine))
-    ratios = [f["step_time_s"]["after_last_event"] / f["step_time_s"]["first"] for f in mine]
+    ratios = [f["step_time_s"]["retraining"] / f["step_time_s"]["tuning"] for f in mine]
     assert row.step_time_ratio.mean == pytest.approx(statistics.mean(ratios))
     for index, size in enumerate((32, 128)):
         points = [f["efficiency"]["inference"][index] for f in mine]
@@ -191,7 +191,7 @@ def test_a_run_without_evaluations_has_no_time_to_target() -> None:
 
 
 def test_a_run_without_step_times_has_no_ratio() -> None:
-    (row,) = only_table(make_report(Trial("ft"), step_time_s={"first": 0.1})).rows
+    (row,) = only_table(make_report(Trial("ft"), step_time_s={"tuning": 0.1})).rows
     assert row.step_time_ratio.n == 0
 
 
