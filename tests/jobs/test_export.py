@@ -36,7 +36,12 @@ def test_it_says_what_was_verified_and_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
-    monkeypatch.setattr(command, "_ship", lambda *given: asked.append(given) or RECORD)
+
+    def ship(*given: object) -> ExportRecord:
+        asked.append(given)
+        return RECORD
+
+    monkeypatch.setattr(command, "_ship", ship)
     folder = trial(tmp_path)
     assert export("abc", Format.UNIFORM, None, tmp_path) == 0
     assert asked == [(folder, Format.UNIFORM, folder / "export-uniform")]

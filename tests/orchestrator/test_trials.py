@@ -11,8 +11,8 @@ from orchestrator.trials import find_trial
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Sweep one with finished abc1 and abd2 and unfinished e3; sweep two with abc1 again."""
-    for sweep, run_id in (("one", "abc1"), ("one", "abd2"), ("two", "abc1")):
+    """Sweep one with finished abc1 and abx2 and unfinished e3; sweep two with abc1 again."""
+    for sweep, run_id in (("one", "abc1"), ("one", "abx2"), ("two", "abc1")):
         folder = tmp_path / sweep / "trials" / run_id
         folder.mkdir(parents=True)
         (folder / "result.json").write_text("{}")
@@ -21,7 +21,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_by_its_folder_or_one_inside_it(results: Path) -> None:
-    trial = results / "one" / "trials" / "abd2"
+    trial = results / "one" / "trials" / "abx2"
     (trial / "export").mkdir()
     assert find_trial(str(trial), results) == trial
     assert find_trial(str(trial / "export"), results) == trial
@@ -29,14 +29,14 @@ def test_by_its_folder_or_one_inside_it(results: Path) -> None:
 
 def test_by_the_folder_of_a_sweep_with_one_finished_run(results: Path) -> None:
     assert find_trial(str(results / "two"), results) == results / "two" / "trials" / "abc1"
-    with pytest.raises(ConfigError, match="2 runs: abc1, abd2"):
+    with pytest.raises(ConfigError, match="2 runs: abc1, abx2"):
         find_trial(str(results / "one"), results)
 
 
 def test_by_the_beginning_of_its_id_and_the_same_id_twice_is_one_run(results: Path) -> None:
-    assert find_trial("abd", results).name == "abd2"
+    assert find_trial("abx", results).name == "abx2"
     assert find_trial("abc", results).name == "abc1"
-    with pytest.raises(ConfigError, match="'ab' means 2 runs: abc1, abd2; give one"):
+    with pytest.raises(ConfigError, match="'ab' means 2 runs: abc1, abx2; give one"):
         find_trial("ab", results)
 
 
