@@ -52,6 +52,9 @@ OutOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the JSON, not the tables.")]
+TrackOption = Annotated[
+    bool, typer.Option("--track", help="Show the result in MLflow, too (tracking.uri).")
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be measured; measure nothing.")
 ]
@@ -71,6 +74,7 @@ def bench(  # noqa: PLR0917 - options of a command line, never called by positio
     memory: MemoryOption = True,
     out: OutOption = None,
     as_json: JsonOption = False,
+    track: TrackOption = False,
     dry_run: DryRunOption = False,
 ) -> int:
     """Time training steps by phase, memory, surgery and inference beside plain LoRA and the bound.
@@ -91,7 +95,9 @@ def bench(  # noqa: PLR0917 - options of a command line, never called by positio
         measure_memory=memory,
     )
     plan = plan_bench(resolved, settings, out, is_dry=dry_run)
-    return say_plan(plan) if dry_run else run_plan(plan, as_json=as_json)
+    if dry_run:
+        return say_plan(plan)
+    return run_plan(plan, as_json=as_json, is_tracked=track)
 
 
 if __name__ == "__main__":
