@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -14,6 +14,7 @@ from apt_core.bench.settings import BenchSettings
 from apt_core.config import ExperimentConfig, config_to_json
 from apt_core.errors import UnsupportedModelError
 from apt_core.trainer.build_bench_config import bench_config, in_phase, phases_of
+from jobs.bench_tracked import BENCH_FILE, tracked
 from jobs.common import EXIT_OK, make_console
 from jobs.launch import log_to, say
 from jobs.preflight import Place, Problems, check_surroundings
@@ -21,7 +22,8 @@ from orchestrator.execution.status import write_json_atomically
 from orchestrator.execution.trial import WorkerGroup
 from orchestrator.model_files import check_model, check_task, locate_model
 
-BENCH_FILE = "bench.json"
+if TYPE_CHECKING:
+    from apt_core.bench.report import BenchReport
 
 
 @dataclass(frozen=True)
@@ -117,21 +119,42 @@ def say_plan(plan: BenchPlan) -> int:
     return EXIT_OK
 
 
-def run_plan(plan: BenchPlan, *, as_json: bool) -> int:
+def run_plan(plan: BenchPlan, *, as_json: bool, is_tracked: bool = False) -> int:
     """Measure, write `bench.json` and print.
 
     Args:
         plan: of `plan_bench`.
         as_json: whether the JSON is printed in place of the tables.
+        is_tracked: whether the result becomes a run in MLflow, too.
 
     Returns:
         The exit code: 0 also where aims are missed, which the table and the JSON say.
     """
-    from orchestrator.execution.worker import prepare_process
-
-    console, hardware = make_console(), plan.config.hardware
+    console = make_console()
     if not as_json:
         log_to(console)
+    with tracked(plan.config, plan.out, is_on=is_tracked) as ship:
+        report = _measure(plan)
+        found = report.to_json()
+        write_json_atomically(plan.out / BENCH_FILE, found)
+        ship(found)
+    if as_json:
+        console.file.write(json.dumps(found, indent=2) + "\n")
+        return EXIT_OK
+    from jobs.bench_table import bench_tables
+
+    for table in bench_tables(report):
+        console.print(table)
+    for note in report.notes:
+        say(console, note)
+    say(console, f"result: {plan.out / BENCH_FILE}")
+    return EXIT_OK
+
+
+def _measure(plan: BenchPlan) -> "BenchReport":
+    from orchestrator.execution.worker import prepare_process
+
+    hardware = plan.config.hardware
     prepare_process(
         WorkerGroup(
             cpus_per_worker=hardware.cpus_per_worker,
@@ -143,25 +166,13 @@ def run_plan(plan: BenchPlan, *, as_json: bool) -> int:
     from apt_core.bench.run import run_bench
     from apt_core.trainer.build_bench import RigBuilder, measure_phase
     from apt_core.trainer.build_parts import pick_device
-    from jobs.bench_table import bench_tables
 
     config, data = plan.config, config_to_json(plan.config)
     measured = plan.phases if plan.settings.measure_memory else ()
-    report = run_bench(
+    return run_bench(
         plan.phases,
         partial(RigBuilder, config, plan.settings, plan.out),
         {phase: partial(measure_phase, data, plan.settings, plan.out, phase) for phase in measured},
         device=pick_device(config),
         facts=plan.facts,
     )
-    found = report.to_json()
-    write_json_atomically(plan.out / BENCH_FILE, found)
-    if as_json:
-        console.file.write(json.dumps(found, indent=2) + "\n")
-        return EXIT_OK
-    for table in bench_tables(report):
-        console.print(table)
-    for note in report.notes:
-        say(console, note)
-    say(console, f"result: {plan.out / BENCH_FILE}")
-    return EXIT_OK

@@ -72,11 +72,7 @@ class Rig:
         return self.trainer.state.surgeries
 
     def _check(self, density: float | None) -> None:
-        """Whoever wants a pruned model must not measure a whole one.
-
-        Raises:
-            TrainingError: the model was not cut, or was and should not have been.
-        """
+        """Whoever wants a pruned model must not measure a whole one."""
         is_cut = any(entry["pruned"] for entry in self.surgeries)
         if is_cut != (density is not None):
             raise TrainingError(

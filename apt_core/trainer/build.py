@@ -1,6 +1,7 @@
 """The builder: the only place where configuration turns into objects; and the library's entry."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -103,19 +104,27 @@ def build_trainer(
     facts = run_facts(config, run_id, command)
     measured = partial(build_reporter, device=device, run_dir=run_dir, best=best, cost=cost)
     reshape = method.reshaper(config, loaded, structure, distiller)
-    return assemble_trainer(
-        config,
-        plan,
-        loaded,
-        structure,
-        distiller,
+    around = Surroundings(
         batches=partial(parts.batches_on, loader, device),
-        calibration=calibration,
         evaluator=measured(config, loaded, tokenizer, loader, facts=facts),
         checkpointer=_checkpointer(config, run_dir, run_id, reshape, best=best),
         callbacks=_observers(run_dir, callbacks),
         should_stop=should_stop,
     )
+    return assemble_trainer(
+        config, plan, loaded, structure, distiller, calibration=calibration, around=around
+    )
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Whoever feeds, scores, saves and watches a training, see `APTrainer`."""
+
+    batches: Callable[[int], Iterator[Sequence[Mapping[str, Tensor]]]]
+    evaluator: Evaluation[APTrainer]
+    checkpointer: Checkpoints[APTrainer]
+    callbacks: Callback
+    should_stop: Callable[[], bool] | None = None
 
 
 def assemble_trainer(
@@ -125,14 +134,10 @@ def assemble_trainer(
     structure: Structure,
     distiller: SelfDistiller | TaskDistiller,
     *,
-    batches: Callable[[int], Iterator[Sequence[Mapping[str, Tensor]]]],
     calibration: Calibration,
-    evaluator: Evaluation[APTrainer],
-    checkpointer: Checkpoints[APTrainer],
-    callbacks: Callback,
-    should_stop: Callable[[], bool] | None = None,
+    around: Surroundings,
 ) -> APTrainer:
-    """The trainer of an adapted model, between whoever feeds, scores, saves and watches it.
+    """The trainer of an adapted model.
 
     Args:
         config: what to train.
@@ -140,12 +145,8 @@ def assemble_trainer(
         loaded: the model, adapted.
         structure: its structure, with ranks.
         distiller: who teaches it, if anybody does.
-        batches: see `APTrainer`.
         calibration: what blocks are measured with, where that is not done while training.
-        evaluator: see `APTrainer`.
-        checkpointer: see `APTrainer`.
-        callbacks: see `APTrainer`.
-        should_stop: see `APTrainer`.
+        around: whoever the training has to do with.
 
     Returns:
         The trainer, not started.
@@ -155,22 +156,22 @@ def assemble_trainer(
     return APTrainer(
         modules=first_modules(distiller, loaded, state),
         state=state,
-        batches=batches,
+        batches=around.batches,
         make_engine=parts.engine_factory(config, loaded, device, gate_rates(config, plan)),
         salience=method.build_salience(config, loaded, structure),
         controller=method.build_controller(
             config, plan, loaded, structure, distiller, calibration=calibration
         ),
         distiller=method.build_loss(config, plan, loaded, distiller),
-        evaluator=evaluator,
-        checkpointer=checkpointer,
-        callbacks=callbacks,
+        evaluator=around.evaluator,
+        checkpointer=around.checkpointer,
+        callbacks=around.callbacks,
         learning_rate=_learning_rate(config, plan),
         phases=PhaseMeter(state, partial(parts.phase_of, plan)),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
         one_shot=method.build_one_shot(config, loaded, structure, calibration),
-        should_stop=should_stop,
+        should_stop=around.should_stop,
     )
 
 

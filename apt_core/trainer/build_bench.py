@@ -22,7 +22,7 @@ from apt_core.errors import ConfigError
 from apt_core.models.loading import LoadedModel, random_model
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
-from apt_core.trainer.build import assemble_trainer
+from apt_core.trainer.build import Surroundings, assemble_trainer
 from apt_core.trainer.build_bench_config import in_phase
 from apt_core.trainer.build_cost import build_cost
 from apt_core.trainer.build_reporter import environment
@@ -88,17 +88,15 @@ class RigBuilder:
         distiller = method.build_distiller(config, plan, loaded, structure)
         batch = self.make_batch(self.settings.rows(self.head_kind))
         micro_batches = split_rows(batch, config.micro_batch_size)
-        trainer = assemble_trainer(
-            config,
-            plan,
-            loaded,
-            structure,
-            distiller,
+        around = Surroundings(
             batches=lambda _: repeat(micro_batches),
-            calibration=self._calibration(config, loaded),
             evaluator=Unattended(),
             checkpointer=Unattended(),
             callbacks=Callbacks([]),
+        )
+        calibration = self._calibration(config, loaded)
+        trainer = assemble_trainer(
+            config, plan, loaded, structure, distiller, calibration=calibration, around=around
         )
         density = self.settings.density if phase.is_pruned else None
         return Rig(trainer, lead=lead, density=density, model_map=loaded.model_map)

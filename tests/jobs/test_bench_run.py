@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from apt_core.errors import UserError
-from jobs.bench_run import BENCH_FILE, plan_bench, run_plan
+from jobs.bench_run import plan_bench, run_plan
+from jobs.bench_tracked import BENCH_FILE
 from tests.tiny_bench import SETTINGS
 from tests.tiny_run import tiny_experiment
 

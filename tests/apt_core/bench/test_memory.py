@@ -1,4 +1,4 @@
-"""The peak in tensors is what is there and what comes on top; a fresh process knows nothing else."""
+"""The peak in tensors is what is there and what comes on top; a fresh process knows no others."""
 
 import os
 

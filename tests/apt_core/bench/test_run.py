@@ -54,7 +54,7 @@ def test_a_whole_benchmark(root) -> None:
     control = report.training[0].timed.seconds.median
     for step in report.training:
         assert step.ratio.value == step.timed.seconds.median / control
-        assert 0 < step.timed.fraction
+        assert step.timed.fraction > 0
     assert [point.rows for point in report.inference] == [1, 32]
     assert len(report.surgery) == 3
     assert report.settings["arm"] == "apt"

@@ -34,10 +34,13 @@ def test_every_token_but_padding_may_be_drawn() -> None:
 
 
 def test_a_score_is_a_number() -> None:
-    options = {"vocab_size": 9, "pad_id": None}
-    batch = synthetic_batch("sequence_classification", ROWS, num_labels=1, **options)
+    def drawn(num_labels: int):
+        head = "sequence_classification"
+        return synthetic_batch(head, ROWS, vocab_size=9, num_labels=num_labels, pad_id=None)
+
+    batch = drawn(1)
     assert batch["labels"].dtype == torch.float32
-    batch = synthetic_batch("sequence_classification", ROWS, num_labels=4, **options)
+    batch = drawn(4)
     assert batch["labels"].max() < 4
 
 

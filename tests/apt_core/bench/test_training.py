@@ -1,4 +1,4 @@
-"""Steps are timed in turns by the given timer, ratios are those of medians, bounds those of flops."""
+"""Steps are timed in turns, ratios are those of medians, and bounds those of what is computed."""
 
 from collections.abc import Callable
 

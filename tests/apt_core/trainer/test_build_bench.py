@@ -131,7 +131,7 @@ def test_random_weights_need_a_config_and_nothing_else(root, tmp_path) -> None:
 def test_rows_are_no_longer_than_the_model_can_read(root, builder: RigBuilder) -> None:
     # 40 positions, of which RoBERTa leaves out two; 128 tokens become 38.
     assert builder.inference_rows == (Rows(1, 38), Rows(32, 38))
-    with pytest.raises(ConfigError, match="--seq-len: .* 38 tokens, got 39"):
+    with pytest.raises(ConfigError, match=r"--seq-len: .* 38 tokens, got 39"):
         tiny_builder(root, settings=replace(SETTINGS, seq_len=39))
 
 

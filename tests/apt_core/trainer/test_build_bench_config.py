@@ -4,11 +4,9 @@ import pytest
 
 from apt_core.bench.phases import (
     CONTROL,
-    DISTILLING,
     PHASES,
     PRUNING,
     RETRAINING,
-    TAUGHT,
     TUNING,
 )
 from apt_core.bench.settings import BenchSettings
