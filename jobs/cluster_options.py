@@ -104,4 +104,4 @@ def find(server: "JobServer", grid: str | None) -> "JobRecord":
 
 def folder_of(job: "JobRecord") -> Path | None:
     """A job's results folder, if it can be seen from here."""
-    return sweep_folder(job.folder) if job.folder else None
+    return sweep_folder(job.place) if job.folder else None

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ from apt_core.errors import ConfigError, TrainingStoppedError
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say_error
-from jobs.launch import log_to, record_members, say, show_report
+from jobs.launch import log_to, only_driver_of, record_members, say, show_report
 from jobs.planning import Plan
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -71,11 +71,16 @@ def run_here(plan: Plan) -> int:
     Returns:
         The exit code: 1 if SIGINT or SIGTERM stopped it, which costs nothing but the time.
     """
-    spec = plan.trials[0].spec
     rank = int(os.environ.get("RANK", "0"))
-    check_world_size(spec.workers)
+    check_world_size(plan.trials[0].spec.workers)
     console = make_console()
     log_to(console)
+    with only_driver_of(plan) if rank == 0 else nullcontext():
+        return _run(plan, rank, console)
+
+
+def _run(plan: Plan, rank: int, console: Console) -> int:
+    spec = plan.trials[0].spec
     if trial_state(spec.run_dir, spec.run_id) is not TrialState.FINISHED:
         try:
             _train(spec, rank, [ProgressLines(console)] if rank == 0 else [])

@@ -5,6 +5,7 @@ attempt, ``aptune-my-grid-0123456789abcdef-2``: Ray never takes an id twice, and
 needed to find a grid's jobs stands in their ids.
 """
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class JobRecord:
     message: str = ""
     start_ms: int | None = None
     end_ms: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The folder as this machine would read it, with its own variables and home."""
+        return os.path.expanduser(os.path.expandvars(self.folder))
 
     @property
     def is_ours(self) -> bool:
@@ -137,7 +143,9 @@ def find_job(jobs: Sequence[JobRecord], wanted: str | None) -> JobRecord:
     else:
         found = [job for job in jobs if job.submission_id == wanted]
         names = {wanted, wanted.rstrip("/")}
-        found = found or [job for job in ours if names & {job.name, job.folder, job.grid}]
+        found = found or [
+            job for job in ours if names & {job.name, job.folder, job.place, job.grid}
+        ]
     if not found:
         raise UserError(f"{_nothing_found(wanted)}; {_listing(ours)}")
     if len({job.grid or job.submission_id for job in found}) > 1:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from apt_core.errors import ConfigError
+from apt_core.errors import ConfigError, UserError
 from apt_core.models.structure import Structure
 from apt_core.trainer.state import TrainerState
 from jobs.common import read_config
+from jobs.launch import only_driver_of
 from jobs.local import ProgressLines, check_world_size, run_here
 from jobs.planning import Plan, make_plan
 from jobs.preflight import Place
@@ -40,6 +41,16 @@ def test_a_local_training_runs_here_once(
     assert run_here(plan) == 0
     assert starts(spec.run_dir) == [0]
     assert "is finished; nothing to do" in capsys.readouterr().out
+
+
+def test_a_training_that_somebody_runs_is_not_run_here_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    plan = local_plan(project, "good")
+    with only_driver_of(plan), pytest.raises(UserError, match="runs it already"):
+        run_here(plan)
+    assert starts(plan.trials[0].spec.run_dir) == []
 
 
 def test_a_failed_local_training_says_so_in_its_folder(project: Path) -> None:

@@ -74,6 +74,13 @@ def test_a_job_is_found_by_id_name_folder_or_grid(wanted: str | None) -> None:
     assert find_job([FOREIGN, job(1, JobState.STOPPED), second], wanted) == second
 
 
+def test_variables_in_a_folder_are_read_as_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APTUNE_SHARED", "/mnt/shared")
+    there = job(folder="${APTUNE_SHARED}/runs/mine")
+    assert there.place == "/mnt/shared/runs/mine"
+    assert find_job([there, job(grid=OTHER)], "/mnt/shared/runs/mine") == there
+
+
 def test_an_exact_id_finds_an_earlier_attempt_and_jobs_of_others() -> None:
     first = job(1, JobState.STOPPED)
     assert find_job([first, job(2)], first.submission_id) == first
