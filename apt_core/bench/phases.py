@@ -59,41 +59,36 @@ class Timetable:
 def timetable(phase: Phase, num_steps: int, *, settle: int, has_teacher: bool) -> Timetable:
     """The shortest training that is in a phase for a number of steps.
 
-    Salience is read from the first step on and cuts come after `settle` of them, so that the cut is
-    a real one. The teacher comes when the window of the first event opens; for `PRUNING`, which has
-    none, the first window is that of an earlier event than the one that the teacher waits for.
+    Cuts come after `settle` steps with salience, so that they are real ones. The teacher comes when
+    the window of the first event opens; for `PRUNING`, which has none, the first window is that of
+    an earlier event than the one that the teacher waits for.
 
     Args:
         phase: where to.
         num_steps: steps that it must last.
-        settle: steps with salience before the cut; at least 2.
+        settle: steps before it; at least 2.
         has_teacher: whether the arm distils at all.
 
     Returns:
         The timetable.
     """
+    length = num_steps + _SPARE
+    whole = settle + length
     if phase in (CONTROL, TUNING):
-        start = num_steps + _SPARE
-        return Timetable(0, _settings(start, start + settle, window=settle, teacher_stop=1))
+        return Timetable(settle, _settings(whole, whole + settle, window=settle))
     if phase == PRUNING:
-        window = num_steps + _SPARE
         late = {"distillation.start_event": 2} if has_teacher else {}
-        settings = _settings(0, 2 * window, window=window, teacher_stop=1) | {
-            "pruning.num_events": 2
-        }
-        return Timetable(0, settings | late)
+        settings = {**_settings(0, 2 * whole, window=whole), "pruning.num_events": 2, **late}
+        return Timetable(settle, settings)
     if phase == TAUGHT:
-        window = 1 + num_steps + _SPARE
-        return Timetable(1, _settings(0, window, window=window, teacher_stop=1))
+        return Timetable(settle, _settings(0, whole, window=whole))
     if phase == DISTILLING:
-        length = num_steps + _SPARE
         return Timetable(settle, _settings(0, settle, window=settle, teacher_stop=length))
-    settings = _settings(0, settle, window=settle, teacher_stop=1, more=num_steps + _SPARE)
-    return Timetable(settle + 1, settings)
+    return Timetable(settle + 1, _settings(0, settle, window=settle, more=length))
 
 
 def _settings(
-    start: int, stop: int, *, window: int, teacher_stop: int, more: int = _SPARE
+    start: int, stop: int, *, window: int, teacher_stop: int = 1, more: int = _SPARE
 ) -> dict[str, Any]:
     """One event at `stop`; the teacher leaves `teacher_stop` steps later."""
     return {

@@ -37,7 +37,7 @@ _CONTROL: Mapping[str, Any] = {
 }
 _PARTITIONED = 3
 _SETTLE_STEPS, _SETTLE_STEPS_FP16 = 2, 20
-"""Steps with salience before a cut; in fp16 the loss scale has to be found meanwhile."""
+"""Steps before a phase; in fp16 the loss scale has to be found meanwhile."""
 
 
 def phases_of(config: ExperimentConfig) -> tuple[Phase, ...]:

@@ -35,8 +35,9 @@ def test_every_token_but_padding_may_be_drawn() -> None:
 
 def test_a_score_is_a_number() -> None:
     def drawn(num_labels: int):
-        head = "sequence_classification"
-        return synthetic_batch(head, ROWS, vocab_size=9, num_labels=num_labels, pad_id=None)
+        return synthetic_batch(
+            "sequence_classification", ROWS, vocab_size=9, num_labels=num_labels, pad_id=None
+        )
 
     batch = drawn(1)
     assert batch["labels"].dtype == torch.float32
