@@ -57,6 +57,7 @@ def _load_onnx(folder: Path) -> Callable[[Batch], Any]:
     import torch
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
     # Threads that wait by spinning would slow down whatever is timed beside this session.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(

@@ -152,6 +152,7 @@ class Shipment:
                 f"--to {self.to}: reloaded in a fresh process, the logits differ from the trained "
                 f"model's by {check.max_difference:.2g} (allowed: {check.limit:.2g}, over "
                 f"{check.num_rows} rows); nothing was written"
+                + ("" if self.to == "hf" else "; use --to hf")
             )
         return check
 

@@ -133,6 +133,19 @@ def test_a_pipeline_answers(tmp_path: Path) -> None:
     assert answer["score"] == pytest.approx(float(logits.softmax(-1).max()), abs=1e-5)
 
 
+def test_a_pipeline_writes(tmp_path: Path) -> None:
+    exported = write_pruned(tmp_path / "export", "llama", "causal_lm")
+    write_hf(exported, tmp_path / "hf")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(write_model(tmp_path / "model"))
+    tokenizer.save_pretrained(tmp_path / "hf")
+    write = transformers.pipeline("text-generation", model=str(tmp_path / "hf"))
+    settings = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+    (answer,) = write("the film was", return_tensors=True, **settings)
+    ids = tokenizer("the film was", return_tensors="pt")["input_ids"]
+    expected = exported.model.generate(ids, pad_token_id=1, **settings)
+    assert answer["generated_token_ids"] == expected[0].tolist()
+
+
 @SOME
 def test_lora_on_top_learns(family: str, head_kind: HeadKind, tmp_path: Path) -> None:
     write_hf(write_pruned(tmp_path / "export", family, head_kind), tmp_path / "hf")
