@@ -10,8 +10,8 @@ from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks
 from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.search import BlockSalience, block_densities
+from apt_core.report import SALIENCE_QUANTILES
 
-QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 HIDDEN = "hidden"
 NUM_NAMED = 3
 """Blocks that are told by name on each side of the border, of every kind."""
@@ -38,9 +38,9 @@ def describe_border(
         cost: What the budget counts.
 
     Returns:
-        JSON-able. Of each kind: how many there were and stay, the quantiles of rho over all
-        (`QUANTILES`), and the least dense kept and the densest cut blocks, nearest to the border
-        first, each with sub-block, index before the cut, salience and rho.
+        JSON-able. Of each kind: how many there were and stay, the quantiles of rho over all (at
+        `SALIENCE_QUANTILES`), and the least dense kept and the densest cut blocks, nearest to the
+        border first, each with sub-block, index before the cut, salience and rho.
     """
     density = block_densities(structure, salience, cost)
     sizes = [*(s.num_units for s in structure.sub_blocks), structure.hidden_size]
@@ -92,9 +92,9 @@ def _mask(kept: Tensor, size: int) -> Tensor:
 
 
 def _quantiles(values: Tensor) -> list[float]:
-    """`QUANTILES` with linear interpolation; `torch.quantile` refuses very many values."""
+    """`SALIENCE_QUANTILES` with linear interpolation; `torch.quantile` refuses very many values."""
     ordered = values.sort().values
-    places = [q * (len(ordered) - 1) for q in QUANTILES]
+    places = [q * (len(ordered) - 1) for q in SALIENCE_QUANTILES]
     low = [int(place) for place in places]
     high = [min(i + 1, len(ordered) - 1) for i in low]
     return [

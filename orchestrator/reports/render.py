@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from orchestrator.reports.checks import find_warnings
 from orchestrator.reports.collect import collect
-from orchestrator.reports.drawing import inline_svg, make_styles
-from orchestrator.reports.figures import FigureFiles, draw_figures
+from orchestrator.reports.drawing import inline_svg
+from orchestrator.reports.figures import MAX_ROWS_DRAWN, FigureFiles, draw_figures
 from orchestrator.reports.records import SweepRecords, UnfinishedTrial
 from orchestrator.reports.rows import Row, TaskTable, label_of, order_of
 from orchestrator.reports.settings import (
@@ -22,8 +22,10 @@ from orchestrator.reports.settings import (
     mode_text,
     text_of,
 )
+from orchestrator.reports.styles import make_styles
 from orchestrator.reports.table_csv import write_table_csv
 from orchestrator.reports.tables import build_tables
+from orchestrator.reports.tradeoffs import method_of
 from orchestrator.reports.wording import Cell, Column, detail_columns, headline_columns
 
 NO_COMMAND = "not recorded"
@@ -155,10 +157,11 @@ def _draw(
 ) -> list[list[FigureFiles]]:
     """The figures of each table; a row of the same name looks alike in all of them."""
     keys = sorted((row.key for table in tables for row in table.rows), key=order_of)
-    styles = make_styles(dict.fromkeys(label_of(key) for key in keys))
+    styles = make_styles({label_of(key): method_of(key) for key in keys})
     suffixes = [f"__{_slug(t.title)}" for t in tables] if len(tables) > 1 else [""] * len(tables)
+    max_rows = max(1, MAX_ROWS_DRAWN // max(1, len(tables)))
     return [
-        draw_figures(table, records, folder, styles=styles, suffix=suffix)
+        draw_figures(table, records, folder, styles=styles, suffix=suffix, max_rows=max_rows)
         for table, suffix in zip(tables, suffixes, strict=True)
     ]
 

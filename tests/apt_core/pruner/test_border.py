@@ -8,9 +8,10 @@ import torch
 
 from apt_core.models.structure import Structure, SubBlock
 from apt_core.models.surgery_record import KeptBlocks
-from apt_core.pruner.border import QUANTILES, describe_border
+from apt_core.pruner.border import describe_border
 from apt_core.pruner.cost import PARAMS
 from apt_core.pruner.search import BlockSalience, Floors, block_densities, search_blocks
+from apt_core.report import SALIENCE_QUANTILES
 from tests.apt_core.pruner.test_search import random_roberta_salience
 from tests.reference.structures import roberta_base
 
@@ -62,7 +63,7 @@ def test_quantiles_are_numpys() -> None:
     structure, salience = roberta_base(), random_roberta_salience()
     kept = search_blocks(structure, salience, structure.num_params(), Floors())
     density = block_densities(structure, salience, PARAMS)[-structure.hidden_size :].numpy()
-    expected = np.quantile(density, QUANTILES)
+    expected = np.quantile(density, SALIENCE_QUANTILES)
     described = describe_border(structure, salience, kept)["hidden_dim"]
     assert described["quantiles"] == pytest.approx(expected, rel=1e-5)
     assert described["first_cut"] == []
