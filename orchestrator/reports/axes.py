@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 COLOR_MAP = "cividis"
 """Even steps of lightness: the same order in grey and for the colour-blind."""
+NUM_COLORS = 20
+"""So few that a scale of them stays a drawing; matplotlib makes a bitmap of 50."""
 GONE = "#ffffff"
 MAX_CELL_TEXTS = 400
 """Maps of more cells than this leave the numbers to their colours."""
@@ -131,7 +133,7 @@ def _draw_heat(ax: "Axes", heat: Heat) -> None:
     import numpy as np
     from matplotlib import colormaps
 
-    colors = colormaps[COLOR_MAP].with_extremes(bad=GONE)
+    colors = colormaps[COLOR_MAP].resampled(NUM_COLORS).with_extremes(bad=GONE)
     values = np.array(
         [[np.nan if value is None else value for value in row] for row in heat.values], dtype=float
     )

@@ -135,7 +135,7 @@ def _repeated_seeds(table: TaskTable) -> list[str]:
 
 def _few_seeds(table: TaskTable) -> list[str]:
     few = [f"{label_of(row.key)} (n={row.metric.n})" for row in table.rows if _has_few_seeds(row)]
-    what = f"Fewer than {MIN_SEEDS_FOR_SPREAD} seeds, so no standard deviation is shown"
+    what = f"Fewer than {MIN_SEEDS_FOR_SPREAD} seeds, so the seeds say little about noise"
     return [f"{what}: {_named(few)}."] if few else []
 
 

@@ -1,22 +1,24 @@
 """The result table for a terminal of 100 to 120 columns."""
 
+from collections import defaultdict
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.reports.columns import Column, headline_columns
+from orchestrator.reports.grid import Cell
 from orchestrator.reports.records import SweepRecords
-from orchestrator.reports.rows import TaskTable
+from orchestrator.reports.rows import Row, TaskTable, label_of
 from orchestrator.reports.tables import build_tables
 from orchestrator.reports.wording import (
-    Cell,
-    Column,
-    headline_columns,
+    metric_cell,
     metric_unit,
     points_cell,
     speedups_cell,
 )
 
-_DROPPED = frozenset({"runs", "to 97% of FT"})
+_DROPPED = frozenset({"runs", "to 97% of FT", "vs FT, seed by seed", "mind"})
 
 
 def console_table(records: SweepRecords) -> Table:
@@ -65,12 +67,17 @@ def _add_section(table: Table, task_table: TaskTable, *, is_titled: bool) -> Non
         title = f"{task_table.title}, {metric_unit(task_table.metric_name)}"
         table.add_row(Text(title, style="bold"))
     for row in task_table.rows:
-        cells = [
-            points_cell(row) if column.heading.startswith("vs FT") else column.fill(row)
-            for column in _columns(task_table)
-        ]
+        cells = [_short_cell(column, row, task_table) for column in _columns(task_table)]
         cells.append(speedups_cell(row, task_table.batch_sizes))
         table.add_row(*(_styled(cell) for cell in cells))
+
+
+def _short_cell(column: Column, row: Row, table: TaskTable) -> Cell:
+    if column.heading.startswith("vs FT"):
+        return points_cell(row)
+    if column.heading == metric_unit(table.metric_name):
+        return metric_cell(row, is_short=True)
+    return column.fill(row)
 
 
 def _styled(cell: Cell) -> Text:
@@ -79,16 +86,34 @@ def _styled(cell: Cell) -> Text:
 
 def _caption(records: SweepRecords, tables: tuple[TaskTable, ...]) -> str:
     """What the short headings mean, and how many trials are missing."""
-    text = "vs FT: points; params: left in the layers; time, memory: of training"
+    text = (
+        "\u00b1: half of the 95% interval over seeds; vs FT: points; params: left in the layers; "
+        "time, memory: of training"
+    )
     sizes = sorted({size for task_table in tables for size in task_table.batch_sizes})
     if sizes:
         text += f"; speed-up: inference over dense, batch {', '.join(map(str, sizes))}"
     for task_table in tables:
         title = f"{task_table.title}, " if len(tables) > 1 else ""
         text += "".join(f"\n{title}[{name}]: {what}" for name, what in task_table.variants)
+    for task_table in tables:
+        text += _minds(task_table, is_titled=len(tables) > 1)
     num_unfinished = len(records.unfinished)
     if num_unfinished:
         text += (
             f"\n{num_unfinished} of {records.num_trials} trials have no result; the report says why"
         )
     return text
+
+
+def _minds(table: TaskTable, *, is_titled: bool) -> str:
+    """A line for each mark: the rows that carry it."""
+    labels: dict[str, list[str]] = defaultdict(list)
+    for row in table.rows:
+        for mark in row.marks:
+            labels[mark].append(label_of(row.key))
+    title = f"{table.title}, " if is_titled else ""
+    return "".join(
+        f"\n{title}{mark}: {'all rows' if len(rows) == len(table.rows) else ', '.join(rows)}"
+        for mark, rows in labels.items()
+    )

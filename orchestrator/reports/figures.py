@@ -17,7 +17,7 @@ from orchestrator.reports.wording import metric_unit
 
 MAX_ROWS_DRAWN = 6
 """Rows of a table that get figures of their first run; those of every run are a command away."""
-SPREAD = "Bars: standard deviation over 3 or more seeds, range over 2."
+SPREAD = "Bars: 95% interval of the mean over 3 or more seeds, range over 2."
 JOINED = f"Means over seeds; thin lines join one method. {SPREAD}"
 
 
@@ -226,18 +226,19 @@ def _pareto(table: TaskTable) -> _Figure:
 
 
 def _run_figures(table: TaskTable, max_rows: int) -> Iterator[_Figure]:
-    """Figures of the first run of the first rows that have some."""
-    num_drawn = 0
-    for number, row in enumerate(table.rows):
-        figures = figures_of_run(row.runs[0]) if row.runs and num_drawn < max_rows else []
-        num_drawn += bool(figures)
-        for figure in figures:
+    """Figures of the first run of some rows: of those that were cut before others."""
+    by_number = {n: figures_of_run(row.runs[0]) for n, row in enumerate(table.rows) if row.runs}
+    # A run that was cut has more figures than one that only has ranks.
+    chosen = sorted(by_number, key=lambda number: -len(by_number[number]))[:max_rows]
+    for number in sorted(chosen):
+        row, run = table.rows[number], table.rows[number].runs[0]
+        for figure in by_number[number]:
             yield _Figure(
                 f"{figure.name}_{number}",
                 figure.title,
-                f"Run {row.runs[0].run_id}, seed {row.runs[0].seed}. {figure.caption}",
+                f"Run {run.run_id}, seed {run.seed}. {figure.caption}",
                 figure.contents,
                 figure.num_columns,
                 label_of(row.key),
-                row.runs[0].run_id,
+                run.run_id,
             )

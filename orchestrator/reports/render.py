@@ -1,34 +1,25 @@
-"""Write a sweep's report: Markdown, one self-contained HTML page, CSV, and the figures."""
+"""Write a sweep's report: Markdown, one self-contained HTML page, LaTeX, CSV, Parquet, figures."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.reports.checks import find_warnings
+from orchestrator.reports.cells_file import write_cells
 from orchestrator.reports.collect import collect
 from orchestrator.reports.drawing import inline_svg
 from orchestrator.reports.figures import MAX_ROWS_DRAWN, FigureFiles, draw_figures
-from orchestrator.reports.records import SweepRecords, UnfinishedTrial
-from orchestrator.reports.rows import Row, TaskTable, label_of, order_of
-from orchestrator.reports.settings import (
-    common_settings,
-    differing_keys,
-    flatten,
-    mode_text,
-    text_of,
-)
+from orchestrator.reports.grid import slug
+from orchestrator.reports.latex import to_latex
+from orchestrator.reports.page import Page, make_page
+from orchestrator.reports.records import SweepRecords
+from orchestrator.reports.rows import TaskTable, label_of, order_of
 from orchestrator.reports.styles import make_styles
-from orchestrator.reports.table_csv import write_table_csv
+from orchestrator.reports.table_csv import write_table_csv, write_table_parquet
 from orchestrator.reports.tables import build_tables
 from orchestrator.reports.tradeoffs import method_of
-from orchestrator.reports.wording import Cell, Column, detail_columns, headline_columns
-
-NO_COMMAND = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -37,60 +28,17 @@ class ReportPaths:
 
     markdown: Path
     html: Path
+    latex: Path
     csv: Path
+    """One line per cell of the grid."""
+    parquet: Path
+    """The same."""
+    cells_csv: Path
+    """One line per cell of every table."""
+    cells_parquet: Path
+    """The same."""
     figures: tuple[Path, ...]
-    """The SVG files; a PNG and a CSV of the same name stand beside each."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text: columns and rows of cells."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-@dataclass(frozen=True)
-class Rerun:
-    """How to repeat one row: a command per run, and what became of the runs without a result."""
-
-    label: str
-    commands: tuple[tuple[int, str], ...]
-    """(seed, command)."""
-    unfinished: tuple[UnfinishedTrial, ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """All that the report shows of one (model, dataset)."""
-
-    title: str
-    slug: str
-    headline: Grid
-    details: Grid
-    target: str
-    variants: tuple[tuple[str, str], ...]
-    """What the letters in the labels stand for."""
-    figures: tuple[FigureFiles, ...]
-    reruns: tuple[Rerun, ...]
-
-
-@dataclass(frozen=True)
-class Page:
-    """The whole report as values; the templates only lay it out."""
-
-    name: str
-    num_trials: int
-    num_finished: int
-    mode: str
-    """Whether the runs follow the paper or the authors' code."""
-    sections: tuple[Section, ...]
-    warnings: tuple[str, ...]
-    settings: Mapping[str, str]
-    differing: Sequence[tuple[str, str]]
-    environment: Sequence[tuple[str, str]]
-    unplaced: tuple[UnfinishedTrial, ...]
-    """Trials whose row is unknown."""
+    """The SVG files; a PNG, a PDF and a CSV of the same name stand beside each."""
 
 
 def build_report(sweep_dir: Path, out_dir: Path | None = None) -> ReportPaths:
@@ -115,41 +63,20 @@ def build_report(sweep_dir: Path, out_dir: Path | None = None) -> ReportPaths:
     paths = ReportPaths(
         markdown=out_dir / "report.md",
         html=out_dir / "report.html",
+        latex=out_dir / "table.tex",
         csv=out_dir / "table.csv",
+        parquet=out_dir / "table.parquet",
+        cells_csv=out_dir / "cells.csv",
+        cells_parquet=out_dir / "cells.parquet",
         figures=tuple(files.svg for drawn in figures for files in drawn),
     )
     paths.markdown.write_text(_render("report.md.j2", page), encoding="utf-8")
     paths.html.write_text(_render("report.html.j2", page), encoding="utf-8")
+    paths.latex.write_text(to_latex(page.grids), encoding="utf-8")
     write_table_csv(paths.csv, tables)
+    write_table_parquet(paths.parquet, tables)
+    write_cells(paths.cells_csv, paths.cells_parquet, page.grids, page.commands)
     return paths
-
-
-def make_page(
-    records: SweepRecords, tables: Sequence[TaskTable], figures: Sequence[Sequence[FigureFiles]]
-) -> Page:
-    """The report's content.
-
-    Args:
-        records: What the sweep's folder holds.
-        tables: Its tables.
-        figures: The drawn figures of each table.
-
-    Returns:
-        What the templates lay out.
-    """
-    settings = [records.settings[run_id] for run_id in sorted(records.settings)]
-    return Page(
-        name=records.name,
-        num_trials=records.num_trials,
-        num_finished=len(records.reports),
-        mode=mode_text(settings),
-        sections=tuple(_section(t, drawn) for t, drawn in zip(tables, figures, strict=True)),
-        warnings=find_warnings(records, tables),
-        settings=common_settings(settings),
-        differing=_values_by_key(settings, differing_keys(settings)),
-        environment=_environment(records),
-        unplaced=tuple(trial for trial in records.unfinished if trial.cell is None),
-    )
 
 
 def _draw(
@@ -158,55 +85,12 @@ def _draw(
     """The figures of each table; a row of the same name looks alike in all of them."""
     keys = sorted((row.key for table in tables for row in table.rows), key=order_of)
     styles = make_styles({label_of(key): method_of(key) for key in keys})
-    suffixes = [f"__{_slug(t.title)}" for t in tables] if len(tables) > 1 else [""] * len(tables)
+    suffixes = [f"__{slug(t.title)}" for t in tables] if len(tables) > 1 else [""] * len(tables)
     max_rows = max(1, MAX_ROWS_DRAWN // max(1, len(tables)))
     return [
         draw_figures(table, records, folder, styles=styles, suffix=suffix, max_rows=max_rows)
         for table, suffix in zip(tables, suffixes, strict=True)
     ]
-
-
-def _section(table: TaskTable, figures: Sequence[FigureFiles]) -> Section:
-    targets = " or ".join(f"{target:.4f}" for target in table.target_metrics)
-    return Section(
-        title=table.title,
-        slug=_slug(table.title),
-        headline=_grid(headline_columns(table), table.rows),
-        details=_grid(detail_columns(table), table.rows),
-        target=f"{table.metric_name} {targets}" if targets else "",
-        variants=table.variants,
-        figures=tuple(figures),
-        reruns=tuple(_rerun(row) for row in table.rows),
-    )
-
-
-def _grid(columns: tuple[Column, ...], rows: Sequence[Row]) -> Grid:
-    return Grid(columns, tuple(tuple(column.fill(row) for column in columns) for row in rows))
-
-
-def _rerun(row: Row) -> Rerun:
-    commands = tuple((run.seed, run.command or NO_COMMAND) for run in row.runs)
-    return Rerun(label_of(row.key), commands, row.unfinished)
-
-
-def _environment(records: SweepRecords) -> list[tuple[str, str]]:
-    """Every value of every environment key over the finished runs; one line a key."""
-    environments = [flatten(report.environment) for report in records.reports]
-    keys = sorted({key for environment in environments for key in environment})
-    return _values_by_key(environments, keys)
-
-
-def _values_by_key(
-    mappings: Sequence[Mapping[str, Any]], keys: Sequence[str]
-) -> list[tuple[str, str]]:
-    return [
-        (key, " | ".join(dict.fromkeys(text_of(m[key]) for m in mappings if key in m)))
-        for key in keys
-    ]
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_")
 
 
 def _render(template: str, page: Page) -> str:
@@ -230,4 +114,4 @@ def _markdown_cell(text: str) -> str:
 
 def _inline_svg(files: FigureFiles) -> Markup:
     """The figure's drawing as an element; our own SVG writer escaped the texts inside."""
-    return Markup(inline_svg(files.svg, _slug(files.svg.stem)))
+    return Markup(inline_svg(files.svg, slug(files.svg.stem)))

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from string import ascii_uppercase
 from typing import get_args
 
 from apt_core.config.arms import Ablation
 from apt_core.report import RunReport
+from orchestrator.reports.grid import slug
+from orchestrator.reports.paired import PairedDifference
 from orchestrator.reports.records import CellKey, UnfinishedTrial
 from orchestrator.reports.settings import text_of
 from orchestrator.reports.stat import NOTHING, Stat
@@ -33,6 +36,12 @@ class TimeToTarget:
     """Evaluation time left out; empty when no run reached the target."""
     seconds_with_eval: Stat
     num_runs: int
+    first_seconds: Stat = NOTHING
+    """The same as `seconds`, whatever the sparsity was."""
+    first_density: Stat = NOTHING
+    """How dense the model was then."""
+    num_at_target_density: int = 0
+    """Runs that were at their target sparsity then."""
 
     @property
     def num_reached(self) -> int:
@@ -72,6 +81,8 @@ class Row:
     """The teacher's alone; empty where there is none from outside."""
     eval_time_s: Stat = NOTHING
     peak_train_memory_gib: Stat = NOTHING
+    peak_memory_by_phase_gib: Mapping[str, Stat] = field(default_factory=dict)
+    """Phase (tuning, pruning, distilling, retraining) -> peak training memory."""
     step_time_ratio: Stat = NOTHING
     """Median step time after the last surgery over that of the first steps."""
     inference: Mapping[int, InferenceStat] = field(default_factory=dict)
@@ -86,13 +97,39 @@ class Row:
     """Mean metric over the baseline's mean metric; None without a baseline."""
     difference_to_baseline: float | None = None
     """Mean metric minus the baseline's, in the metric's own unit."""
+    versus_baseline: PairedDifference | None = None
+    """The metric against the baseline's, seed by seed; None without a baseline."""
+    memory_vs_ft: Stat = NOTHING
+    """Peak training memory over the mean of full fine-tuning's."""
+    memory_vs_lora: Stat = NOTHING
+    """Peak training memory over the mean of LoRA's."""
     time_to_target: TimeToTarget | None = None
     """None without a baseline, or when no run kept its evaluations."""
+    marks: tuple[str, ...] = ()
+    """What to mind before believing the row, in a few words each."""
 
     @property
     def density(self) -> Stat:
         """1 - sparsity."""
         return Stat(tuple(1.0 - value for value in self.sparsity.values))
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The finished runs."""
+        return tuple(run.run_id for run in self.runs)
+
+    @property
+    def anchor(self) -> str:
+        """Where the report tells how to run the row again."""
+        return slug(f"runs-{self.key.model}-{self.key.dataset}-{label_of(self.key)}")
+
+    @property
+    def metric_by_seed(self) -> dict[int, float]:
+        """Seed -> metric; the mean where a seed ran more than once."""
+        by_seed: dict[int, list[float]] = {}
+        for run in self.runs:
+            by_seed.setdefault(run.seed, []).append(run.metric)
+        return {seed: fmean(values) for seed, values in by_seed.items()}
 
     @property
     def num_trials(self) -> int:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orchestrator.reports.student import two_sided_quantile
+
 MIN_SEEDS_FOR_SPREAD = 3
 
 
@@ -40,6 +42,21 @@ class Stat:
     def min_max(self) -> tuple[float, float] | None:
         """The smallest and the largest value; None without values."""
         return (min(self.values), max(self.values)) if self.values else None
+
+    @property
+    def half_width_95(self) -> float | None:
+        """Half of the 95% interval of the mean (Student's t); None for fewer than two values."""
+        std = self.std
+        return None if std is None else two_sided_quantile(self.n - 1) * std / math.sqrt(self.n)
+
+    @property
+    def interval_95(self) -> tuple[float, float] | None:
+        """The 95% interval of the mean over runs, by Student's t; None for fewer than two values.
+
+        It holds the seeds' noise alone: the same data, the same split, the same machine.
+        """
+        mean, half = self.mean, self.half_width_95
+        return None if mean is None or half is None else (mean - half, mean + half)
 
     def scaled(self, factor: float) -> "Stat":
         """The same statistic in another unit."""

@@ -1,12 +1,15 @@
-"""The tables as one CSV file of raw numbers, for spreadsheets and data frames."""
+"""The rows as CSV and Parquet of raw numbers, for spreadsheets and data frames."""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from orchestrator.reports.rows import Row, TaskTable, label_of
 from orchestrator.reports.settings import text_of
-from orchestrator.reports.stat import Stat
+from orchestrator.reports.stat import NOTHING, Stat
 from orchestrator.reports.wording import NOT_REACHED
 
 NA = "NA"
@@ -20,8 +23,7 @@ def write_table_csv(path: Path, tables: Sequence[TaskTable]) -> None:
         path: The file to write.
         tables: The tables; their lines follow each other.
     """
-    sizes = sorted({size for table in tables for size in table.batch_sizes})
-    lines = [_line(row, sizes) for table in tables for row in table.rows]
+    lines = _lines(tables)
     with path.open("w", encoding="utf-8", newline="") as out:
         if lines:
             writer = csv.DictWriter(out, list(lines[0]))
@@ -29,7 +31,34 @@ def write_table_csv(path: Path, tables: Sequence[TaskTable]) -> None:
             writer.writerows(lines)
 
 
-def _line(row: Row, sizes: Sequence[int]) -> dict[str, object]:
+def write_table_parquet(path: Path, tables: Sequence[TaskTable]) -> None:
+    """Write the same lines typed: null where there is no number; `state` says why.
+
+    Args:
+        path: The file to write.
+        tables: The tables; their lines follow each other.
+    """
+    lines = _lines(tables)
+    columns = {name: _typed([line[name] for line in lines]) for name in (lines[0] if lines else ())}
+    pq.write_table(pa.table(columns), path)
+
+
+def _lines(tables: Sequence[TaskTable]) -> list[dict[str, object]]:
+    sizes = sorted({size for table in tables for size in table.batch_sizes})
+    phases = sorted({p for t in tables for row in t.rows for p in row.peak_memory_by_phase_gib})
+    return [_line(row, sizes, phases) for table in tables for row in table.rows]
+
+
+def _typed(values: Sequence[object]) -> pa.Array:
+    known = [None if value in {NA, NOT_REACHED} else value for value in values]
+    numbers = [value for value in known if isinstance(value, int | float)]
+    if all(value is None for value in known):
+        return pa.array(known, pa.float64())
+    is_number = len(numbers) == sum(value is not None for value in known)
+    return pa.array(known if is_number else [str(value) for value in values])
+
+
+def _line(row: Row, sizes: Sequence[int], phases: Sequence[str]) -> dict[str, object]:
     key = row.key
     return {
         "model": key.model,
@@ -46,12 +75,16 @@ def _line(row: Row, sizes: Sequence[int]) -> dict[str, object]:
         "runs": len(row.runs),
         "seeds": " ".join(str(run.seed) for run in row.runs) or NA,
         "unfinished": "; ".join(f"{t.run_id}: {t.state}: {t.reason}" for t in row.unfinished) or NA,
+        "run_ids": " ".join(row.run_ids) or NA,
+        "commands": "\n".join(run.command for run in row.runs if run.command) or NA,
+        "mind": "; ".join(row.marks) or NA,
         "metric_name": row.metric_name or NA,
         **_spread("metric", row.metric),
         **_spread("sparsity", row.sparsity),
         "density_mean": _or_na(row.density.mean),
         "ratio_to_ft": _or_na(row.ratio_to_baseline),
         "difference_to_ft": _or_na(row.difference_to_baseline),
+        **_paired(row),
         "layer_params_mean": _or_na(row.num_layer_params.mean),
         "total_params_mean": _or_na(row.num_total_params.mean),
         "trainable_params_peak_mean": _or_na(row.num_trainable_params_peak.mean),
@@ -61,6 +94,9 @@ def _line(row: Row, sizes: Sequence[int]) -> dict[str, object]:
         "eval_time_s_mean": _or_na(row.eval_time_s.mean),
         **_time_to_target(row),
         **_spread("peak_train_memory_gib", row.peak_train_memory_gib),
+        **{f"peak_memory_{phase}_gib_mean": _or_na(_phase_mean(row, phase)) for phase in phases},
+        "memory_vs_ft_mean": _or_na(row.memory_vs_ft.mean),
+        "memory_vs_lora_mean": _or_na(row.memory_vs_lora.mean),
         "step_time_ratio_mean": _or_na(row.step_time_ratio.mean),
         **{name: value for size in sizes for name, value in _inference(row, size).items()},
     }
@@ -70,10 +106,32 @@ def _or_na(value: float | None) -> float | str:
     return NA if value is None else value
 
 
+def _phase_mean(row: Row, phase: str) -> float | None:
+    return row.peak_memory_by_phase_gib.get(phase, NOTHING).mean
+
+
+def _paired(row: Row) -> dict[str, object]:
+    """The metric against full fine-tuning's, over common seeds."""
+    paired = row.versus_baseline
+    low, high = (paired.bootstrap_95 if paired else None) or (None, None)
+    return {
+        "paired_difference_to_ft_mean": _or_na(paired.differences.mean if paired else None),
+        "paired_difference_to_ft_low_95": _or_na(low),
+        "paired_difference_to_ft_high_95": _or_na(high),
+        "paired_t_p_value": _or_na(paired.p_value if paired else None),
+        "paired_n": paired.n if paired else NA,
+        "paired_verdict": paired.verdict if paired else NA,
+    }
+
+
 def _spread(name: str, stat: Stat) -> dict[str, float | str]:
     low, high = stat.min_max or (None, None)
+    low_95, high_95 = stat.interval_95 or (None, None)
     return {
+        f"{name}_n": stat.n,
         f"{name}_mean": _or_na(stat.mean),
+        f"{name}_low_95": _or_na(low_95),
+        f"{name}_high_95": _or_na(high_95),
         f"{name}_std": _or_na(stat.std),
         f"{name}_min": _or_na(low),
         f"{name}_max": _or_na(high),
@@ -90,6 +148,8 @@ def _time_to_target(row: Row) -> dict[str, float | str]:
         "time_to_97_percent_of_ft_s_mean": missing if without is None else without,
         "time_to_97_percent_of_ft_with_eval_s_mean": missing if with_eval is None else with_eval,
         "runs_that_reached_97_percent_of_ft": reached.num_reached if reached else NA,
+        "first_at_97_percent_of_ft_s_mean": _or_na(reached.first_seconds.mean if reached else None),
+        "density_at_first_97_percent_mean": _or_na(reached.first_density.mean if reached else None),
     }
 
 

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from apt_core.evaluator.time_to_accuracy import accuracy_target, time_to_accuracy
+from apt_core.evaluator.time_to_accuracy import TimeToAccuracy, accuracy_target, time_to_accuracy
 from apt_core.report import PARAMETERS, InferencePoint, RunReport
+from orchestrator.reports.paired import compare_paired
 from orchestrator.reports.records import (
     CellKey,
     Settings,
@@ -13,6 +14,7 @@ from orchestrator.reports.records import (
     UnfinishedTrial,
     cell_of_report,
 )
+from orchestrator.reports.row_marks import mark_rows
 from orchestrator.reports.rows import (
     InferenceStat,
     Row,
@@ -26,6 +28,7 @@ from orchestrator.reports.settings import text_of, variant_keys
 from orchestrator.reports.stat import Stat
 
 BASELINE_ARM = "ft"
+LORA_ARM = "lora"
 TARGET_FRACTION = 0.97
 """Time to accuracy is the time until this fraction of the baseline's best metric."""
 SPARSITY_TOLERANCE = 0.01
@@ -50,7 +53,8 @@ def build_tables(records: SweepRecords) -> tuple[TaskTable, ...]:
             _row(named, *cells[key], tries.get(key, Tries())) for key, named in keys.items()
         ]
     return tuple(
-        _task_table(model, dataset, rows) for (model, dataset), rows in sorted(rows_by_task.items())
+        _task_table(model, dataset, mark_rows(_compare(rows), records.settings))
+        for (model, dataset), rows in sorted(rows_by_task.items())
     )
 
 
@@ -106,6 +110,7 @@ def _row(
         teacher_time_s=over(lambda run: run.teacher_time_s or None),
         eval_time_s=over(lambda run: run.eval_time_s),
         peak_train_memory_gib=over(lambda run: run.efficiency.peak_train_memory_gib),
+        peak_memory_by_phase_gib=_phase_memory(runs),
         step_time_ratio=over(_step_time_ratio),
         inference=_inference(runs),
         searched=tries.chosen,
@@ -117,6 +122,15 @@ def _row(
 def _step_time_ratio(run: RunReport) -> float | None:
     first, last = run.step_time_s.get("first"), run.step_time_s.get("after_last_event")
     return last / first if first and last else None
+
+
+def _phase_memory(runs: Iterable[RunReport]) -> dict[str, Stat]:
+    """Phase -> peak training memory; reports from before it was measured have none."""
+    peaks: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        for phase, gib in getattr(run, "peak_memory_by_phase_gib", {}).items():
+            peaks[phase].append(gib)
+    return {phase: Stat.of(values) for phase, values in peaks.items()}
 
 
 def _inference(runs: Iterable[RunReport]) -> dict[int, InferenceStat]:
@@ -137,11 +151,27 @@ def _inference_stat(points: Sequence[InferencePoint]) -> InferenceStat:
 
 
 def _task_table(model: str, dataset: str, rows: Sequence[Row]) -> TaskTable:
-    baselines = [row for row in rows if row.is_baseline and row.metric.n]
-    compared = [_compared(row, baseline_of(row.key, baselines)) for row in rows]
-    compared.sort(key=lambda row: order_of(row.key))
-    targets = tuple(sorted({target_metric(row) for row in baselines}))
-    return TaskTable(model, dataset, tuple(compared), targets)
+    ordered = sorted(rows, key=lambda row: order_of(row.key))
+    targets = tuple(sorted({target_metric(row) for row in _baselines(rows)}))
+    return TaskTable(model, dataset, tuple(ordered), targets)
+
+
+def _baselines(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.is_baseline and row.metric.n]
+
+
+def _compare(rows: Sequence[Row]) -> list[Row]:
+    """The rows with what is measured relative to full fine-tuning and LoRA."""
+    baselines = _baselines(rows)
+    loras = [row for row in rows if row.key.arm == LORA_ARM and row.key.is_full and row.runs]
+    return [
+        replace(
+            _compared(row, baseline_of(row.key, baselines)),
+            memory_vs_ft=_memory_over(row, baseline_of(row.key, baselines)),
+            memory_vs_lora=_memory_over(row, baseline_of(row.key, loras)),
+        )
+        for row in rows
+    ]
 
 
 def baseline_of(key: CellKey, baselines: Sequence[Row]) -> Row | None:
@@ -168,6 +198,11 @@ def target_metric(baseline: Row) -> float:
     return targets.mean
 
 
+def _memory_over(row: Row, reference: Row | None) -> Stat:
+    mean = reference.peak_train_memory_gib.mean if reference else None
+    return row.peak_train_memory_gib.scaled(1 / mean) if mean else Stat()
+
+
 def _compared(row: Row, baseline: Row | None) -> Row:
     """The row with what is measured relative to its baseline."""
     if baseline is None or baseline.metric.mean is None or row.metric.mean is None:
@@ -178,6 +213,7 @@ def _compared(row: Row, baseline: Row | None) -> Row:
         has_baseline=True,
         ratio_to_baseline=mean / reference if reference else None,
         difference_to_baseline=mean - reference,
+        versus_baseline=compare_paired(row.metric_by_seed, baseline.metric_by_seed),
         time_to_target=_time_to_target(row, target_metric(baseline)),
     )
 
@@ -185,25 +221,42 @@ def _compared(row: Row, baseline: Row | None) -> Row:
 def _time_to_target(row: Row, target: float) -> TimeToTarget | None:
     """None when no run of the row kept its evaluations."""
     runs = [run for run in row.runs if run.history]
+    if not runs:
+        return None
+    reached = _when_reached(runs, target, lambda run: _final_sparsity(run, row.key))
+    first = _when_reached(runs, target, lambda run: None)
+    sparsities = [
+        (run, next(p.sparsity for p in run.history if p.step == point.step)) for run, point in first
+    ]
+    return TimeToTarget(
+        seconds=Stat.of(run.teacher_time_s + p.train_time_s for run, p in reached),
+        seconds_with_eval=Stat.of(run.teacher_time_s + p.total_time_s for run, p in reached),
+        num_runs=len(runs),
+        first_seconds=Stat.of(run.teacher_time_s + p.train_time_s for run, p in first),
+        first_density=Stat.of(1.0 - sparsity for _, sparsity in sparsities),
+        num_at_target_density=sum(
+            sparsity >= _final_sparsity(run, row.key) - SPARSITY_TOLERANCE
+            for run, sparsity in sparsities
+        ),
+    )
+
+
+def _when_reached(
+    runs: Iterable[RunReport],
+    target: float,
+    sparsity_of: Callable[[RunReport], float | None],
+) -> list[tuple[RunReport, TimeToAccuracy]]:
+    """Each run that got to the target metric, at its sparsity or, where that is None, at any."""
     found = [
-        time_to_accuracy(
-            run.history,
-            target,
-            sparsity_target=_final_sparsity(run, row.key),
-            tolerance=SPARSITY_TOLERANCE,
+        (
+            run,
+            time_to_accuracy(
+                run.history, target, sparsity_target=sparsity_of(run), tolerance=SPARSITY_TOLERANCE
+            ),
         )
         for run in runs
     ]
-    reached = [(run, point) for run, point in zip(runs, found, strict=True) if point]
-    return (
-        TimeToTarget(
-            seconds=Stat.of(run.teacher_time_s + p.train_time_s for run, p in reached),
-            seconds_with_eval=Stat.of(run.teacher_time_s + p.total_time_s for run, p in reached),
-            num_runs=len(runs),
-        )
-        if runs
-        else None
-    )
+    return [(run, point) for run, point in found if point]
 
 
 def _final_sparsity(run: RunReport, key: CellKey) -> float:

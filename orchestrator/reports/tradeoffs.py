@@ -118,12 +118,10 @@ def points_over(
 
 
 def _point(label: str, x: float, metric: Stat, group: str) -> Line:
-    """A row as one point; its spread is the standard deviation of 3 runs on, the range of 2."""
+    """A row as one point; its bar is the 95% interval of 3 runs on, the range of 2."""
     assert metric.mean is not None
-    assert metric.min_max is not None
-    low, high = metric.min_max
-    if metric.n >= MIN_SEEDS_FOR_SPREAD and metric.std is not None:
-        low, high = metric.mean - metric.std, metric.mean + metric.std
+    bar = metric.interval_95 if metric.n >= MIN_SEEDS_FOR_SPREAD else metric.min_max
+    low, high = bar or (metric.mean, metric.mean)
     return Line(label, "", (x,), (metric.mean,), (low,), (high,), group)
 
 

@@ -4,37 +4,21 @@ An empty cell never appears: what is missing says why.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain
 
 from apt_core.config.task_kinds import METRICS_OF_KIND
-from orchestrator.reports.rows import InferenceStat, Row, TaskTable, label_of
-from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD, Stat
+from orchestrator.reports.grid import Cell
+from orchestrator.reports.paired import PairedDifference
+from orchestrator.reports.rows import InferenceStat, Row, label_of
+from orchestrator.reports.stat import Stat
 
 PERCENT_METRICS = frozenset(chain.from_iterable(METRICS_OF_KIND.values()))
 """Metrics in [0, 1] (or [-1, 1]) that are shown times 100: all that a task is judged by."""
 NOT_MEASURED = "not measured"
 NO_BASELINE = "no FT run"
 NOT_REACHED = "not reached"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table: its text, and the number it sorts by (None: last)."""
-
-    text: str
-    value: float | str | None = None
-    is_missing: bool = False
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: heading, explanation, and how a row fills it."""
-
-    heading: str
-    help: str
-    fill: Callable[[Row], Cell]
-    is_number: bool = True
+ONE_PAIR = "one seed, no claim"
 
 
 def metric_scale(metric_name: str) -> float:
@@ -47,17 +31,28 @@ def metric_unit(metric_name: str) -> str:
     return f"{metric_name} (%)" if metric_name in PERCENT_METRICS else metric_name
 
 
+def digits_of(metric_name: str) -> int:
+    """Decimals of a shown metric."""
+    return 2 if metric_name in PERCENT_METRICS else 4
+
+
 def number_with_spread(stat: Stat, digits: int) -> str:
-    """Mean and sample standard deviation from 3 values on, mean and range of 2, else the value."""
+    """Mean and half of its 95% interval over runs; of one run its value alone."""
     if stat.mean is None:
         return NOT_MEASURED
     mean = f"{stat.mean:.{digits}f}"
-    if stat.n >= MIN_SEEDS_FOR_SPREAD:
-        return f"{mean} \u00b1 {stat.std:.{digits}f}"
-    if stat.n > 1 and stat.min_max:
-        low, high = stat.min_max
-        return f"{mean} ({low:.{digits}f}-{high:.{digits}f})"
-    return mean
+    half = stat.half_width_95
+    return mean if half is None else f"{mean} \u00b1 {half:.{digits}f}"
+
+
+def with_n(text: str, stat: Stat) -> str:
+    """A number's text with how many runs stand behind it."""
+    return f"{text} (n={stat.n})"
+
+
+def interval(ends: tuple[float, float], digits: int) -> str:
+    """Both ends of an interval of differences, signed."""
+    return f"[{ends[0]:+.{digits}f}, {ends[1]:+.{digits}f}]"
 
 
 def duration(seconds: float) -> str:
@@ -98,11 +93,40 @@ def runs_cell(row: Row) -> Cell:
     return Cell(f"{len(row.runs)} of {row.num_trials} ({states})", len(row.runs))
 
 
-def metric_cell(row: Row) -> Cell:
-    """The metric's mean and spread."""
+def metric_cell(row: Row, *, is_short: bool = False) -> Cell:
+    """The metric's mean, its 95% interval and the number of runs; short: without the number."""
     stat = row.metric.scaled(metric_scale(row.metric_name))
-    digits = 2 if metric_scale(row.metric_name) > 1 else 4
-    return _of_stat(row, stat, number_with_spread(stat, digits))
+    text = number_with_spread(stat, digits_of(row.metric_name))
+    return of_stat(row, stat, text if is_short else with_n(text, stat))
+
+
+def paired_cell(row: Row) -> Cell:
+    """The difference to full fine-tuning over common seeds: bootstrap interval and verdict."""
+    if row.is_baseline and row.runs:
+        return Cell("baseline")
+    if row.versus_baseline is None:
+        return missing(row, NO_BASELINE)
+    scale = metric_scale(row.metric_name)
+    return paired_text_cell(row.versus_baseline, scale, digits_of(row.metric_name))
+
+
+def paired_text_cell(paired: PairedDifference, scale: float, digits: int) -> Cell:
+    """A paired difference in words."""
+    stat = paired.differences.scaled(scale)
+    if stat.mean is None:
+        return Cell("no common seed", is_missing=True)
+    if paired.bootstrap_95 is None or paired.p_value is None:
+        return Cell(f"{stat.mean:+.{digits}f}: {ONE_PAIR}", stat.mean, stat=stat)
+    low, high = paired.bootstrap_95
+    ends = interval((scale * low, scale * high), digits)
+    p = "p<0.001" if paired.p_value < 1e-3 else f"p={paired.p_value:.3f}"  # noqa: PLR2004
+    text = f"{stat.mean:+.{digits}f} {ends}, t: {p}, n={paired.n}: {paired.verdict}"
+    return Cell(text, stat.mean, stat=stat)
+
+
+def mind_cell(row: Row) -> Cell:
+    """What to mind before believing the row."""
+    return Cell("; ".join(row.marks) or "nothing", len(row.marks))
 
 
 def baseline_cell(row: Row) -> Cell:
@@ -110,7 +134,7 @@ def baseline_cell(row: Row) -> Cell:
     if row.is_baseline and row.runs:
         return Cell("baseline", 1.0)
     if row.ratio_to_baseline is None or row.difference_to_baseline is None:
-        return _missing(row, NO_BASELINE)
+        return missing(row, NO_BASELINE)
     ratio = percent(row.ratio_to_baseline)
     return Cell(f"{ratio} ({points_cell(row).text})", row.ratio_to_baseline)
 
@@ -121,7 +145,7 @@ def points_cell(row: Row) -> Cell:
         return baseline_cell(row)
     scale = metric_scale(row.metric_name)
     difference = scale * row.difference_to_baseline
-    return Cell(f"{difference:+.{2 if scale > 1 else 4}f}", difference)
+    return Cell(f"{difference:+.{digits_of(row.metric_name)}f}", difference)
 
 
 def search_cell(row: Row) -> Cell:
@@ -136,7 +160,7 @@ def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:
     """The time to 97% of the baseline's metric; says how many runs got there unless all did."""
     reached = row.time_to_target
     if reached is None:
-        return _missing(row, NOT_MEASURED if row.has_baseline else NO_BASELINE)
+        return missing(row, NOT_MEASURED if row.has_baseline else NO_BASELINE)
     stat = reached.seconds_with_eval if with_eval else reached.seconds
     if stat.mean is None:
         return Cell(NOT_REACHED, None, is_missing=True)
@@ -144,10 +168,32 @@ def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:
     return Cell(_charged(row, stat.mean) + some, stat.mean)
 
 
+def first_reached_cell(row: Row) -> Cell:
+    """When 97% of the baseline's metric came first, whatever the density, and how dense it was."""
+    reached = row.time_to_target
+    if reached is None:
+        return missing(row, NOT_MEASURED if row.has_baseline else NO_BASELINE)
+    seconds, density = reached.first_seconds.mean, reached.first_density.mean
+    if seconds is None or density is None:
+        return Cell(NOT_REACHED, None, is_missing=True)
+    at_target = reached.num_at_target_density
+    where = "at the target" if at_target == reached.first_seconds.n else "above the target"
+    if 0 < at_target < reached.first_seconds.n:
+        where = f"at the target in {at_target} of {reached.first_seconds.n} runs"
+    return Cell(f"{duration(seconds)}, density {percent(density)}, {where}", seconds)
+
+
+def teacher_cell(row: Row) -> Cell:
+    """The time of the teacher's training that is charged to the row."""
+    if row.runs and row.teacher_time_s.mean is None:
+        return Cell("no outside teacher", 0.0)
+    return mean_cell(lambda row: row.teacher_time_s, duration)(row)
+
+
 def train_time_cell(row: Row) -> Cell:
     """The mean training time; says so where it includes that of a teacher."""
     mean = row.train_time_s.mean
-    return _of_stat(row, row.train_time_s, "" if mean is None else _charged(row, mean))
+    return of_stat(row, row.train_time_s, "" if mean is None else _charged(row, mean))
 
 
 def _charged(row: Row, seconds: float) -> str:
@@ -156,11 +202,11 @@ def _charged(row: Row, seconds: float) -> str:
 
 def speedups_cell(row: Row, batch_sizes: Sequence[int]) -> Cell:
     """The mean speed-ups at several batch sizes in one cell."""
-    stats = [_inference_of(size, lambda stat: stat.speedup)(row) for size in batch_sizes]
+    stats = [inference_of(size, lambda stat: stat.speedup)(row) for size in batch_sizes]
     means = [stat.mean for stat in stats if stat.mean is not None]
     if not means:
-        return _missing(row, NOT_MEASURED)
-    return Cell(" ".join(_times(mean) for mean in means), means[0])
+        return missing(row, NOT_MEASURED)
+    return Cell(" ".join(times(mean) for mean in means), means[0])
 
 
 def mean_cell(read: Callable[[Row], Stat], show: Callable[[float], str]) -> Callable[[Row], Cell]:
@@ -168,103 +214,33 @@ def mean_cell(read: Callable[[Row], Stat], show: Callable[[float], str]) -> Call
 
     def fill(row: Row) -> Cell:
         stat = read(row)
-        return _of_stat(row, stat, "" if stat.mean is None else show(stat.mean))
+        return of_stat(row, stat, "" if stat.mean is None else show(stat.mean))
 
     return fill
 
 
-def _of_stat(row: Row, stat: Stat, text: str) -> Cell:
-    return _missing(row, NOT_MEASURED) if stat.mean is None else Cell(text, stat.mean)
+def of_stat(row: Row, stat: Stat, text: str) -> Cell:
+    """A cell for a statistic over the row's runs."""
+    if stat.mean is None:
+        return missing(row, NOT_MEASURED)
+    return Cell(text, stat.mean, stat=stat)
 
 
-def _missing(row: Row, why: str) -> Cell:
+def linked(row: Row, cell: Cell) -> Cell:
+    """The cell with the runs behind it, and where the commands stand that rerun them."""
+    return replace(cell, run_ids=row.run_ids, anchor=row.anchor)
+
+
+def missing(row: Row, why: str) -> Cell:
     """A cell without a number: the trials' state when there is no run, else `why`."""
     return Cell(why if row.runs else row.state, None, is_missing=True)
 
 
-def _inference_of(size: int, read: Callable[[InferenceStat], Stat]) -> Callable[[Row], Stat]:
+def inference_of(size: int, read: Callable[[InferenceStat], Stat]) -> Callable[[Row], Stat]:
+    """A reader of one inference quantity at one batch size."""
     return lambda row: read(row.inference[size]) if size in row.inference else Stat()
 
 
-def _times(value: float) -> str:
+def times(value: float) -> str:
+    """A factor."""
     return f"{value:.2f}x"
-
-
-def headline_columns(table: TaskTable) -> tuple[Column, ...]:
-    """The columns of the headline table: quality, size, time, memory, speed."""
-    columns = [
-        Column("arm", "method, ablation, target sparsity", arm_cell, is_number=False),
-        *_sparsity_columns(),
-        Column(metric_unit(table.metric_name), "mean and spread over seeds", metric_cell),
-        Column(
-            "vs FT (points)",
-            "mean over that of full fine-tuning, and the difference",
-            baseline_cell,
-        ),
-        Column("runs", "finished runs (seeds)", runs_cell),
-        Column("layer params", "left in the layers; what sparsity counts", _LAYER_PARAMS),
-        Column("train time", "evaluations and checkpoints left out", train_time_cell),
-        Column("to 97% of FT", "training time, evaluations left out", time_to_target_cell),
-        Column("peak memory", "of training, GiB", _PEAK_MEMORY),
-    ]
-    return (*columns, *(_speedup_column(size) for size in table.batch_sizes))
-
-
-def detail_columns(table: TaskTable) -> tuple[Column, ...]:
-    """The columns of the second table: what the headline leaves out."""
-    columns = [
-        Column("arm", "method, ablation, target sparsity", arm_cell, is_number=False),
-        Column("all params", "embeddings and head included", _TOTAL_PARAMS),
-        Column("trainable at most", "peak number of trained parameters", _TRAINABLE),
-        Column("MACs per sample", "one forward pass at the mean length", _MACS),
-        Column(
-            "to 97% of FT, with evaluation",
-            "wall clock of training and evaluations",
-            lambda row: time_to_target_cell(row, with_eval=True),
-        ),
-        Column(
-            "step time, last / first", "after the last surgery over the first steps", _STEP_RATIO
-        ),
-    ]
-    if any(row.num_tries > 1 for row in table.rows):
-        how = "chosen by the score on held-out rows; the time of the other tries is not counted"
-        columns.insert(1, Column("search", how, search_cell, is_number=False))
-    for size in table.batch_sizes:
-        columns += _inference_columns(size)
-    return tuple(columns)
-
-
-def _sparsity_columns() -> tuple[Column, Column]:
-    sparsity = mean_cell(lambda row: row.sparsity, percent)
-    density = mean_cell(lambda row: row.density, percent)
-    return (
-        Column("sparsity", "fraction of layer parameters removed", sparsity),
-        Column("density", "1 - sparsity", density),
-    )
-
-
-def _speedup_column(size: int) -> Column:
-    fill = mean_cell(_inference_of(size, lambda stat: stat.speedup), _times)
-    return Column(f"speed-up, batch {size}", "dense latency over this latency", fill)
-
-
-def _inference_columns(size: int) -> Sequence[Column]:
-    latency = mean_cell(
-        _inference_of(size, lambda stat: stat.latency_ms), lambda ms: f"{ms:.2f} ms"
-    )
-    throughput = mean_cell(
-        _inference_of(size, lambda stat: stat.throughput_samples_per_s),
-        lambda rate: f"{rate:.0f}/s",
-    )
-    return (
-        Column(f"latency, batch {size}", "median over repeats, merged model", latency),
-        Column(f"throughput, batch {size}", "samples per second", throughput),
-    )
-
-
-_LAYER_PARAMS = mean_cell(lambda row: row.num_layer_params, count)
-_TOTAL_PARAMS = mean_cell(lambda row: row.num_total_params, count)
-_TRAINABLE = mean_cell(lambda row: row.num_trainable_params_peak, count)
-_MACS = mean_cell(lambda row: row.macs_per_sample, count)
-_PEAK_MEMORY = mean_cell(lambda row: row.peak_train_memory_gib, lambda gib: f"{gib:.2f} GiB")
-_STEP_RATIO = mean_cell(lambda row: row.step_time_ratio, lambda ratio: f"{ratio:.2f}")

@@ -29,7 +29,7 @@ def test_a_complete_sweep_warns_of_nothing() -> None:
 
 def test_fewer_than_three_seeds_are_named() -> None:
     warnings = warnings_of(*seeds(Trial("ft")), make_report(Trial("lora")))
-    assert warnings == ["Fewer than 3 seeds, so no standard deviation is shown: lora (n=1)."]
+    assert warnings == ["Fewer than 3 seeds, so the seeds say little about noise: lora (n=1)."]
 
 
 def test_a_missing_baseline_is_said() -> None:

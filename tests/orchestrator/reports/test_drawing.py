@@ -46,6 +46,7 @@ def test_maps_and_distributions_are_drawn_side_by_side(
 ) -> None:
     root = svg_of(contents, tmp_path / "a")
     assert "".join(root.itertext()).count("t") >= len(contents)
+    assert not list(root.iter("{http://www.w3.org/2000/svg}image"))  # drawings, not bitmaps
     assert float(root.get("width", "0pt")[:-2]) > float(root.get("height", "0pt")[:-2])
 
 

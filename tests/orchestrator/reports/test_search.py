@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from apt_core.report import RunReport
+from orchestrator.reports.columns import detail_columns
 from orchestrator.reports.records import SweepRecords, UnfinishedTrial, cell_of_report
 from orchestrator.reports.rows import TaskTable, label_of
 from orchestrator.reports.tables import build_tables
-from orchestrator.reports.wording import detail_columns, search_cell
+from orchestrator.reports.wording import search_cell
 from tests.orchestrator.reports.synthetic_sweep import Trial, make_report
 
 RATE = "training.learning_rate"

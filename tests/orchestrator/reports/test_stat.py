@@ -1,6 +1,7 @@
 import statistics
 
 import pytest
+from scipy import stats
 
 from orchestrator.reports.stat import Stat
 
@@ -26,3 +27,22 @@ def test_nothing_measured_is_not_zero() -> None:
 
 def test_missing_values_do_not_count() -> None:
     assert Stat.of([1.0, None, 3.0]).mean == 2.0
+
+
+@pytest.mark.parametrize("values", [(0.91, 0.92), (0.91, 0.925, 0.93), (3.0, 1.0, 4.0, 1.0, 5.0)])
+def test_the_interval_agrees_with_scipy(values: tuple[float, ...]) -> None:
+    interval = Stat.of(values).interval_95
+    expected = stats.t.interval(
+        0.95, len(values) - 1, loc=statistics.mean(values), scale=stats.sem(values)
+    )
+    assert interval == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_value_and_none_have_no_interval() -> None:
+    assert Stat.of([0.5]).interval_95 is None
+    assert Stat().interval_95 is None
+    assert Stat().half_width_95 is None
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert Stat.of([2.0, 2.0, 2.0]).interval_95 == (2.0, 2.0)

@@ -1,10 +1,11 @@
 import csv
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.reports.collect import collect
-from orchestrator.reports.table_csv import write_table_csv
+from orchestrator.reports.table_csv import write_table_csv, write_table_parquet
 from orchestrator.reports.tables import build_tables
 from tests.orchestrator.reports.synthetic_sweep import Trial, demo_trials, write_sweep, write_trial
 
@@ -42,3 +43,27 @@ def test_not_reached_is_said(tmp_path: Path) -> None:
     line = next(line for line in lines_of(sweep) if line["row"] == "apt w/o_Ds 60%")
     assert line["time_to_97_percent_of_ft_s_mean"] == "not reached"
     assert line["runs_that_reached_97_percent_of_ft"] == "0"
+
+
+def test_parquet_holds_the_same_numbers_typed(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "demo", demo_trials())
+    write_trial(sweep, Trial("apt", 0.8), status={"state": "FAILED", "reason": "boom"})
+    write_table_parquet(tmp_path / "table.parquet", build_tables(collect(sweep)))
+    typed = pq.read_table(tmp_path / "table.parquet").to_pylist()
+    flat = lines_of(sweep)
+    assert [line["row"] for line in typed] == [line["row"] for line in flat]
+    for line, text in zip(typed, flat, strict=True):
+        for name, value in line.items():
+            if isinstance(value, float):
+                assert value == float(text[name])
+            elif value is None:
+                assert text[name] in {"NA", "not reached"}
+    failed = next(line for line in typed if line["state"] == "failed")
+    assert (failed["metric_mean"], failed["metric_n"]) == (None, 0)
+
+
+def test_runs_commands_and_marks_are_beside_the_numbers(tmp_path: Path) -> None:
+    line = lines_of(write_sweep(tmp_path, [Trial("ft", seed=1), Trial("ft", seed=2)]))[0]
+    assert line["run_ids"].split() == [Trial("ft", seed=seed).run_id for seed in (1, 2)]
+    assert len(line["commands"].splitlines()) == 2
+    assert line["mind"] == "two seeds"

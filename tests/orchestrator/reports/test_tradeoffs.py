@@ -12,16 +12,15 @@ from tests.orchestrator.reports.synthetic_sweep import Trial, make_config, make_
 from tests.orchestrator.reports.test_series import table_and_curves
 
 
-def test_points_carry_std_for_three_seeds_and_the_range_for_two() -> None:
+def test_points_carry_the_interval_of_three_seeds_and_the_range_of_two() -> None:
     trials = [Trial("ft", seed=s) for s in (1, 2)] + [Trial("lora", seed=s) for s in (1, 2, 3)]
     table, _ = table_and_curves(*trials)
     ft, lora = tradeoffs.metric_vs_sparsity(table)
     metric = table.rows[0].metric.scaled(100)
     assert (ft.lows[0], ft.highs[0]) == metric.min_max
     metric = table.rows[1].metric.scaled(100)
-    assert metric.std is not None
-    assert lora.highs[0] - lora.ys[0] == pytest.approx(metric.std)
-    assert lora.ys[0] - lora.lows[0] == pytest.approx(metric.std)
+    assert (lora.lows[0], lora.highs[0]) == metric.interval_95
+    assert lora.lows[0] < lora.ys[0] < lora.highs[0]
 
 
 def test_one_method_at_two_sparsities_is_one_group_and_its_ablation_another() -> None:

@@ -2,15 +2,14 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.reports.columns import detail_columns, headline_columns
 from orchestrator.reports.records import CellKey, SweepRecords, UnfinishedTrial
 from orchestrator.reports.rows import Row, TaskTable, TimeToTarget
 from orchestrator.reports.stat import NOTHING, Stat
 from orchestrator.reports.tables import build_tables
 from orchestrator.reports.wording import (
     count,
-    detail_columns,
     duration,
-    headline_columns,
     metric_cell,
     metric_scale,
     metric_unit,
@@ -27,13 +26,15 @@ APT = CellKey("apt", "full", 0.6, "roberta", "sst2")
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ((90.0, 91.0, 92.0), "91.00 \u00b1 1.00"),
-        ((90.0, 92.0), "91.00 (90.00-92.00)"),
+        ((90.0, 91.0, 92.0), "91.00 \u00b1 2.48"),
+        ((90.0, 92.0), "91.00 \u00b1 12.71"),
         ((90.0,), "90.00"),
         ((), "not measured"),
     ],
 )
-def test_spread_is_shown_as_far_as_the_seeds_carry_it(values: tuple[float, ...], text: str) -> None:
+def test_the_interval_is_shown_as_far_as_the_seeds_carry_it(
+    values: tuple[float, ...], text: str
+) -> None:
     assert number_with_spread(Stat(values), 2) == text
 
 
@@ -54,10 +55,11 @@ def test_counts_choose_their_magnitude(number: float, text: str) -> None:
 def test_accuracy_is_shown_in_percent_and_an_unknown_metric_as_it_is() -> None:
     assert (
         metric_cell(Row(APT, "accuracy", (make_report(Trial()),), metric=Stat((0.5,)))).text
-        == "50.00"
+        == "50.00 (n=1)"
     )
     assert (
-        metric_cell(Row(APT, "loss", (make_report(Trial()),), metric=Stat((0.5,)))).text == "0.5000"
+        metric_cell(Row(APT, "loss", (make_report(Trial()),), metric=Stat((0.5,)))).text
+        == "0.5000 (n=1)"
     )
 
 

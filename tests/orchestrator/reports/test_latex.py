@@ -1,0 +1,104 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestrator.reports.grid import Cell, Grid, Heading
+from orchestrator.reports.latex import escape, to_latex
+from orchestrator.reports.render import build_report
+from tests.orchestrator.reports.synthetic_sweep import Trial, demo_trials, write_sweep, write_trial
+
+SPECIAL = re.compile(r"(?<!\\)[&#_^~<>|\"]|[^\x00-\x7f]")
+
+
+def check_structure(source: str) -> int:
+    """Environments balance, rows have as many cells as columns, no bare special character."""
+    open_environments: list[str] = []
+    num_rows = num_columns = 0
+    for line in source.splitlines():
+        if line.startswith("%"):
+            continue
+        for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", line):
+            if kind == "begin":
+                open_environments.append(name)
+            else:
+                assert open_environments.pop() == name
+        if found := re.search(r"\\begin\{tabular\}\{([lr]+)\}", line):
+            num_columns = len(found[1])
+        if line.endswith(r"\\"):
+            assert len(re.split(r"(?<!\\)&", line)) == num_columns, line
+            num_rows += 1
+            assert SPECIAL.search(line.removesuffix(r"\\").replace(" & ", " ")) is None, line
+        assert re.search(r"(?<!\\)%", line.removesuffix("%")) is None, line
+        assert line.count("$") - line.count(r"\$") == 2 * line.count(r"$\pm$"), line
+    assert open_environments == []
+    braces = re.sub(r"\\[{}]", "", re.sub(r"^%.*", "", source, flags=re.MULTILINE))
+    assert braces.count("{") == braces.count("}")
+    return num_rows
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    sweep = write_sweep(tmp_path_factory.mktemp("runs") / "demo", demo_trials())
+    failed = {"state": "FAILED", "reason": "50% & {more}_$"}
+    write_trial(sweep, Trial("apt", 0.8), status=failed)
+    return build_report(sweep).latex.read_text(encoding="utf-8")
+
+
+def test_the_structure_holds(source: str) -> None:
+    # Eight rows and a heading in each of two tables at least.
+    assert check_structure(source) >= 18
+    assert source.isascii()
+    for rule in ("toprule", "midrule", "bottomrule"):
+        assert source.count(rf"\{rule}") == source.count(r"\begin{tabular}")
+
+
+def test_labels_are_unique(source: str) -> None:
+    labels = re.findall(r"\\label\{([^}]+)\}", source)
+    assert len(labels) == len(set(labels)) >= 2
+
+
+def test_the_check_finds_what_is_wrong(source: str) -> None:
+    for wrong in (
+        source.replace(r"\end{tabular}", "", 1),
+        source.replace(r" & ", " ", 1),
+        source.replace(r"\_", "_", 1),
+        source.replace(r"\%", "%", 1),
+    ):
+        with pytest.raises((AssertionError, IndexError)):
+            check_structure(wrong)
+
+
+def test_each_row_names_its_runs(source: str) -> None:
+    assert "% runs: " + " ".join(f"roberta-sst2-apt-full-0.6-s{s}" for s in (1, 2, 3)) in source
+    assert "% runs: none" in source
+
+
+@pytest.mark.parametrize(
+    ("text", "tex"),
+    [
+        ("50% & a_b", r"50\% \& a\_b"),
+        ("{x}$#", r"\{x\}\$\#"),
+        ("a\\b~c^d", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d"),
+        ("1 \u00b1 2", r"1 $\pm$ 2"),
+        ("\u4e2d\nx", "? x"),
+    ],
+)
+def test_special_characters_are_escaped(text: str, tex: str) -> None:
+    assert escape(text) == tex
+
+
+def test_footnotes_stand_below_the_table() -> None:
+    headings = (Heading("arm", "", is_number=False), Heading("a_b", ""))
+    row = (Cell("x"), Cell("1", notes=("100% sure",), published="2"))
+    source = to_latex([Grid(headings, (row,), "t_1", "A & B", "Table 2")])
+    assert r"1; paper 2\textsuperscript{1} \\" in source
+    assert r"\par\footnotesize\textsuperscript{1} 100\% sure" in source
+    assert r"\caption{A \& B (layout of Table 2)}" in source
+    assert r"\label{tab:t-1}" in source
+    assert check_structure(source) == 2
+
+
+def test_a_report_without_trials_has_no_table(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    assert r"\begin{table}" not in build_report(tmp_path).latex.read_text()
