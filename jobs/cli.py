@@ -3,6 +3,8 @@
 import typer
 
 from jobs.common import run_app
+from jobs.compare import EPILOG as COMPARE_EPILOG
+from jobs.compare import compare
 from jobs.doctor import doctor
 from jobs.report import report
 from jobs.sweep import EPILOG as SWEEP_EPILOG
@@ -31,6 +33,7 @@ app = typer.Typer(
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
+app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog="Example:\n\naptune doctor")(doctor)
 app.command(epilog="Example:\n\naptune ui runs --port 5001")(ui)
 

@@ -10,7 +10,16 @@ from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.session import open_tracking
 from orchestrator.tracking.sink import TrialInfo
 
-SWEEP_FILES = ("config.json", "report/report.md", "report/report.html", "report/table.csv")
+SWEEP_FILES = (
+    "config.json",
+    "report/report.md",
+    "report/report.html",
+    "report/table.tex",
+    "report/table.csv",
+    "report/table.parquet",
+    "report/cells.csv",
+    "report/cells.parquet",
+)
 MAX_PARAM_LENGTH = 500
 
 

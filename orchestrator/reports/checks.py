@@ -6,6 +6,7 @@ from statistics import fmean
 
 from apt_core.report import RunReport
 from orchestrator.reports.records import SweepRecords
+from orchestrator.reports.row_marks import MIXED_MODES_MARK
 from orchestrator.reports.rows import Row, TaskTable, label_of
 from orchestrator.reports.settings import flatten, text_of
 from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD
@@ -38,6 +39,7 @@ def _warnings_of(table: TaskTable) -> list[str]:
     return [
         *_no_baseline(table),
         *_differing_environment(table),
+        *_mixed_modes(table),
         *_missed_sparsity(table),
         *_slower_than_dense(table),
         *_repeated_seeds(table),
@@ -93,6 +95,18 @@ def _differing_environment(table: TaskTable) -> list[str]:
         for key, of_value in sorted(values.items())
         if len(of_value) > 1
     ]
+
+
+def _mixed_modes(table: TaskTable) -> list[str]:
+    """Runs of the paper's mode beside runs of the authors' code."""
+    texts = [
+        f"{label_of(row.key)} ({mark.removeprefix(MIXED_MODES_MARK)})"
+        for row in table.rows
+        for mark in row.marks
+        if mark.startswith(MIXED_MODES_MARK)
+    ]
+    what = "Modes differ between rows, so differences are of settings too"
+    return [f"{what}: {_named(texts)}."] if texts else []
 
 
 def _missed_sparsity(table: TaskTable) -> list[str]:

@@ -59,8 +59,27 @@ def collect(sweep_dir: Path) -> SweepRecords:
     for folder in sorted(path for path in trials_dir.iterdir() if path.is_dir()):
         if members is None or folder.name in members:
             _read_trial(folder, reading)
+    return _records(sweep_dir.resolve().name, reading)
+
+
+def collect_trials(folders: Sequence[Path]) -> SweepRecords:
+    """Read some trials, of one sweep or of several.
+
+    Args:
+        folders: Their folders, ``<results_dir>/<name>/trials/<run id>``.
+
+    Returns:
+        The same as of a whole sweep, in the order given.
+    """
+    reading = _Reading()
+    for folder in folders:
+        _read_trial(folder, reading)
+    return _records("", reading)
+
+
+def _records(name: str, reading: _Reading) -> SweepRecords:
     return SweepRecords(
-        name=sweep_dir.resolve().name,
+        name=name,
         reports=tuple(reading.reports),
         unfinished=tuple(reading.unfinished),
         warnings=tuple(reading.warnings),

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reports.columns import Column, headline_columns
-from orchestrator.reports.grid import Cell
+from orchestrator.reports.grid import Cell, Grid
 from orchestrator.reports.records import SweepRecords
 from orchestrator.reports.rows import Row, TaskTable, label_of
 from orchestrator.reports.tables import build_tables
@@ -35,13 +35,38 @@ def console_table(records: SweepRecords) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        caption=_caption(records, tables),
+        caption=_as_caption(_caption(records, tables)),
         caption_justify="left",
     )
     _add_headings(table, tables)
     for task_table in tables:
         _add_section(table, task_table, is_titled=len(tables) > 1)
     return table
+
+
+def grid_table(grid: Grid) -> Table:
+    """Any table of a report, for rich to print.
+
+    Args:
+        grid: The table.
+
+    Returns:
+        The same, the first column bold, footnotes below.
+    """
+    notes = "\n".join(f"{number}. {note}" for number, note in enumerate(grid.notes, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
+    table.caption = _as_caption(notes) if notes else None
+    for column in grid.columns:
+        table.add_column(column.heading, justify="right" if column.is_number else "left")
+    for row in grid.rows:
+        first = Text(row[0].text, style="bold")
+        table.add_row(first, *(_styled(cell) for cell in row[1:]))
+    return table
+
+
+def _as_caption(text: str) -> Text:
+    """Text below a table, brackets as they are."""
+    return Text(text, style="table.caption")
 
 
 def _columns(table: TaskTable) -> list[Column]:

@@ -34,21 +34,23 @@ def _escaped(char: str) -> str:
     return _ESCAPES.get(char, char if char.isascii() else "?")
 
 
-def to_latex(grids: Sequence[Grid]) -> str:
+def to_latex(grids: Sequence[Grid], mode: str) -> str:
     """All tables of a report as one file.
 
     Args:
         grids: The tables.
+        mode: Whether the runs follow the paper or the authors' code; every caption says it.
 
     Returns:
         LaTeX that a document inputs.
     """
-    return "\n\n".join([PREAMBLE, *(_float(grid) for grid in grids)]) + "\n"
+    return "\n\n".join([PREAMBLE, *(_float(grid, mode) for grid in grids)]) + "\n"
 
 
-def _float(grid: Grid) -> str:
+def _float(grid: Grid, mode: str) -> str:
     spec = "".join("r" if column.is_number else "l" for column in grid.columns)
-    caption = escape(grid.title + (f" (layout of {grid.source})" if grid.source else ""))
+    layout = f" (layout of {grid.source})" if grid.source else ""
+    caption = escape(f"{grid.title}{layout}. Mode: {mode}.")
     heads = " & ".join(escape(column.heading) for column in grid.columns)
     lines = [
         r"\begin{table}[htbp]",

@@ -14,6 +14,7 @@ from orchestrator.reports.paper_match import Filler
 from orchestrator.reports.published import PaperTable, Published, load_published
 from orchestrator.reports.records import Settings
 from orchestrator.reports.rows import TaskTable
+from orchestrator.reports.settings import mode_text
 
 
 def paper_grids(tables: Sequence[TaskTable], settings: Mapping[str, Settings]) -> tuple[Grid, ...]:
@@ -69,8 +70,10 @@ def _grid(filler: Filler) -> Grid:
         (Cell(row.label), *(filler.cell(row, column) for column in layout.columns))
         for row in layout.rows
     ]
+    notes = [_mode_note(filler)]
     if any(cell.published for row in rows for cell in row):
-        rows[0] = (replace(rows[0][0], notes=(filler.published.general_note,)), *rows[0][1:])
+        notes.insert(0, filler.published.general_note)
+    rows[0] = (replace(rows[0][0], notes=tuple(notes)), *rows[0][1:])
     return Grid(
         columns=(Heading("method", "as the paper names it", is_number=False), *headings),
         rows=tuple(rows),
@@ -80,6 +83,14 @@ def _grid(filler: Filler) -> Grid:
     )
 
 
+def _mode_note(filler: Filler) -> str:
+    """Whose recipe our numbers are of: the published ones came from code that differs."""
+    tables = [table for table in filler.sources.tables if table.model == filler.model]
+    settings = filler.sources.settings
+    mode = mode_text(settings[i] for i in _run_ids(tables) if i in settings)
+    return f"Our runs: mode {mode}; the paper's numbers came from its authors' code."
+
+
 def _help(quantity: str, shown_as: str) -> str:
     what = quantity.replace("_", " ")
     relative = {"ratio": ", relative", "inverse": ", relative and inverse"}
@@ -87,8 +98,13 @@ def _help(quantity: str, shown_as: str) -> str:
 
 
 def _any_settings(tables: Sequence[TaskTable], settings: Mapping[str, Settings]) -> Settings:
-    ids = (run_id for table in tables for row in table.rows for run_id in row.run_ids)
-    return next((settings[run_id] for run_id in ids if run_id in settings), {})
+    return next((settings[i] for i in _run_ids(tables) if i in settings), {})
+
+
+def _run_ids(tables: Sequence[TaskTable]) -> list[str]:
+    rows = [row for table in tables for row in table.rows]
+    unfinished = [trial.run_id for row in rows for trial in row.unfinished]
+    return [*(run_id for row in rows for run_id in row.run_ids), *unfinished]
 
 
 def _borrowed(layout: PaperTable, model: str, tables: Sequence[TaskTable]) -> PaperTable | None:

@@ -16,6 +16,7 @@ from orchestrator.reports.published import PaperColumn, PaperRow, PaperTable, Pu
 from orchestrator.reports.rows import Row
 from orchestrator.reports.tables import baseline_of
 
+UNTRAINED = "not trained"
 PAPER_DEVICE = "A100"
 _INFERENCE = frozenset({"latency", "inference_memory"})
 _MEASURED = _INFERENCE | {"time_to_target", "train_time_per_epoch", "train_memory"}
@@ -61,6 +62,8 @@ class Filler:
         """The cell, and why the paper's number may not stand beside it."""
         if row.arm is None:
             return Cell(NO_ARM, is_missing=True), ""
+        if row.is_before and column.quantity != "metric":
+            return Cell(UNTRAINED, is_missing=True), ""
         candidates = self._candidates(row, column.dataset)
         if len(candidates) > 1:
             text = f"{len(candidates)} variants: see the results"

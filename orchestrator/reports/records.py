@@ -87,6 +87,13 @@ class SweepRecords:
     """run_id -> what it logged."""
 
     @property
+    def order(self) -> tuple[str, ...]:
+        """All run ids in the order in which they were read; finished ones first where unknown."""
+        known = tuple(self.curves)
+        ids = [run.run_id for run in self.reports] + [trial.run_id for trial in self.unfinished]
+        return (*known, *(run_id for run_id in ids if run_id not in self.curves))
+
+    @property
     def num_trials(self) -> int:
         """Trials that left a folder, finished or not."""
         return len(self.reports) + len(self.unfinished)

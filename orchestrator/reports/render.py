@@ -72,7 +72,7 @@ def build_report(sweep_dir: Path, out_dir: Path | None = None) -> ReportPaths:
     )
     paths.markdown.write_text(_render("report.md.j2", page), encoding="utf-8")
     paths.html.write_text(_render("report.html.j2", page), encoding="utf-8")
-    paths.latex.write_text(to_latex(page.grids), encoding="utf-8")
+    paths.latex.write_text(to_latex(page.grids, page.mode), encoding="utf-8")
     write_table_csv(paths.csv, tables)
     write_table_parquet(paths.parquet, tables)
     write_cells(paths.cells_csv, paths.cells_parquet, page.grids, page.commands)

@@ -13,6 +13,8 @@ from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD
 
 HARDWARE = ("device", "cpu_count", "num_threads", "num_workers")
 """What a run's environment tells of its machine."""
+NO_BASELINE_MARK = "no baseline"
+MIXED_MODES_MARK = "mixed modes: this row is "
 _SEEDS_IN_WORDS = {1: "one seed", 2: "two seeds"}
 _CHOOSERS = ("training.choose_best", "distillation.refresh_teacher")
 
@@ -37,7 +39,7 @@ def mark_rows(rows: Sequence[Row], settings: Mapping[str, Settings]) -> tuple[Ro
             *_trials(row),
             *_no_baseline(row),
             *_hardware(row, baseline),
-            *([f"mixed modes: this row is {mode}"] if is_mixed and mode else []),
+            *([f"{MIXED_MODES_MARK}{mode}"] if is_mixed and mode else []),
             *_slower_than_dense(row),
             *_chosen_on_reported_rows(row, settings),
         ]
@@ -56,7 +58,7 @@ def _trials(row: Row) -> list[str]:
 
 
 def _no_baseline(row: Row) -> list[str]:
-    return ["no baseline"] if row.runs and not row.has_baseline else []
+    return [NO_BASELINE_MARK] if row.runs and not row.has_baseline else []
 
 
 def _machines(rows: Iterable[Row]) -> dict[str, set[str]]:

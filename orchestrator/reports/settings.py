@@ -104,6 +104,12 @@ def variant_keys(all_settings: Sequence[Settings]) -> list[str]:
     return [key for key in differing_keys(all_settings) if _changes_results(key)]
 
 
+def comparable_keys(all_settings: Sequence[Settings]) -> list[str]:
+    """Settings that differ and change results or say which cell a run is of."""
+    keys = differing_keys(all_settings)
+    return [key for key in keys if _changes_results(key) or key in CELL_SETTINGS - {"name"}]
+
+
 def _changes_results(key: str) -> bool:
     return key not in CELL_SETTINGS and not key.startswith(_NO_EFFECT_ON_RESULTS + _CATALOGUES)
 

@@ -124,3 +124,11 @@ def test_long_lists_are_cut() -> None:
 
 def test_an_empty_sweep_is_said() -> None:
     assert warnings_of() == ["No trial has been started."]
+
+
+def test_rows_of_different_modes_are_told() -> None:
+    runs = [*seeds(Trial("ft")), *seeds(Trial("lora"))]
+    settings = {run.run_id: {"mode": "official" if run.arm == "lora" else "paper"} for run in runs}
+    records = SweepRecords("sweep", tuple(runs), settings=settings)
+    warning = the_warning(list(find_warnings(records, build_tables(records))), "Modes differ")
+    assert warning.endswith("too: ft (paper), lora (official).")

@@ -3,7 +3,8 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.reports.collect import collect
-from orchestrator.reports.console import console_table
+from orchestrator.reports.console import console_table, grid_table
+from orchestrator.reports.grid import Cell, Grid, Heading
 from tests.orchestrator.reports.synthetic_sweep import (
     Trial,
     demo_trials,
@@ -74,3 +75,23 @@ def test_numbers_of_a_row_stand_in_it(tmp_path: Path) -> None:
 def test_an_empty_sweep_prints(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     assert "arm" in printed(tmp_path)
+
+
+def test_any_table_prints_with_its_footnotes(tmp_path: Path) -> None:
+    headings = (Heading("arm", "", is_number=False), Heading("a", ""))
+    row = (Cell("ft [A]"), Cell("1.50", notes=("mind [this]",)))
+    console = Console(width=60, record=True, file=(tmp_path / "out.txt").open("w"))
+    console.print(grid_table(Grid(headings, (row,))))
+    text = console.export_text()
+    assert "ft [A]" in text
+    assert "1.50" in text
+    assert "1. mind [this]" in text
+
+
+def test_marks_stand_below_the_table(tmp_path: Path) -> None:
+    write_sweep(tmp_path, [*demo_trials(), Trial("apt", 0.8)])
+    text = printed(tmp_path)
+    assert "one seed: apt 80%" in text
+    assert "all rows" not in text
+    write_sweep(tmp_path / "other", [Trial("lora"), Trial("apt", 0.8)])
+    assert "no baseline: all rows" in printed(tmp_path / "other")

@@ -25,8 +25,8 @@ def test_three_factors_agree_with_a_linear_model() -> None:
     levels = all_levels(3)
     responses = {cell: {seed: draw.gauss(0, 1) for seed in (1, 2, 3, 4)} for cell in levels}
     signs = np.array([[1 if on else -1 for on in cell] for cell in levels])
-    for effect in effects(("p", "t", "d"), responses):
-        chosen = ["ptd".index(name) for name in effect.factors]
+    for effect in effects(("a", "b", "c"), responses):
+        chosen = ["abc".index(name) for name in effect.factors]
         for seed, value in zip((1, 2, 3, 4), effect.values.values, strict=True):
             design = np.array(
                 [[np.prod(row[list(subset)]) for subset in _subsets()] for row in signs]

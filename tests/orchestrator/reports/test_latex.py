@@ -91,10 +91,10 @@ def test_special_characters_are_escaped(text: str, tex: str) -> None:
 def test_footnotes_stand_below_the_table() -> None:
     headings = (Heading("arm", "", is_number=False), Heading("a_b", ""))
     row = (Cell("x"), Cell("1", notes=("100% sure",), published="2"))
-    source = to_latex([Grid(headings, (row,), "t_1", "A & B", "Table 2")])
+    source = to_latex([Grid(headings, (row,), "t_1", "A & B", "Table 2")], "paper")
     assert r"1; paper 2\textsuperscript{1} \\" in source
     assert r"\par\footnotesize\textsuperscript{1} 100\% sure" in source
-    assert r"\caption{A \& B (layout of Table 2)}" in source
+    assert r"\caption{A \& B (layout of Table 2). Mode: paper.}" in source
     assert r"\label{tab:t-1}" in source
     assert check_structure(source) == 2
 

@@ -97,6 +97,7 @@ def test_models_that_follow_instructions_have_their_own_tables() -> None:
     assert list(grids) == [f"paper-{number}-llama" for number in (3, 12)]
     grid = grids["paper-3-llama"]
     assert texts(grid, "before tuning")["average"].startswith("40.00 (n=1)")
+    assert texts(grid, "before tuning")["train time"] == "not trained"
     assert texts(grid, "LoRA+Prune")["ARC"] == "not run; paper 46.8"
     assert texts(grid, "APT")["inference speed-up"].startswith("1")
     borrowed = grids_of(*(instruction(replace(trial, model="toy")) for trial in trials))

@@ -1,6 +1,13 @@
 import pytest
 
-from orchestrator.reports.records import CellKey, cell_of_report, cell_of_settings, effective_target
+from orchestrator.reports.records import (
+    CellKey,
+    Curves,
+    SweepRecords,
+    cell_of_report,
+    cell_of_settings,
+    effective_target,
+)
 from orchestrator.reports.settings import flatten
 from tests.orchestrator.reports.synthetic_sweep import Trial, make_config, make_report
 
@@ -37,3 +44,11 @@ def test_a_config_without_an_arm_names_no_cell() -> None:
 def test_full_means_no_part_is_switched_off() -> None:
     assert CellKey("apt", "full", 0.6, "m", "d").is_full
     assert not CellKey("apt", "w/o_Ds", 0.6, "m", "d").is_full
+
+
+def test_runs_keep_the_order_in_which_they_were_read() -> None:
+    reports = (make_report(Trial("lora")), make_report(Trial("ft")))
+    ids = [report.run_id for report in reports]
+    assert SweepRecords("s", reports).order == tuple(ids)
+    read = {ids[1]: Curves(), ids[0]: Curves()}
+    assert SweepRecords("s", reports, curves=read).order == (ids[1], ids[0])

@@ -1,6 +1,7 @@
 from apt_core.config.mode import OFFICIAL
 from orchestrator.reports.settings import (
     common_settings,
+    comparable_keys,
     differing_keys,
     flatten,
     mode_text,
@@ -53,3 +54,12 @@ def test_the_mode_is_told_with_what_a_paper_run_took_over() -> None:
 def test_where_a_teacher_lies_is_no_variant() -> None:
     settings = [{"distillation.teacher_path": f"runs/{seed}/export"} for seed in (1, 2)]
     assert variant_keys(settings) == []
+
+
+def test_what_compares_runs_leaves_out_names_places_and_catalogues() -> None:
+    settings = [
+        flatten(make_config(Trial(arm), orchestration__results_dir=arm, model__model_type=arm))
+        | {"name": arm, "data.cache_dir": arm}
+        for arm in ("ft", "lora")
+    ]
+    assert comparable_keys(settings) == ["arm", "model.model_type"]

@@ -1,6 +1,7 @@
 import json
 import statistics
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,20 @@ def test_the_time_to_accuracy_includes_the_teacher() -> None:
     for name in ("seconds", "seconds_with_eval"):
         (before,), (after,) = getattr(alone, name).values, getattr(charged, name).values
         assert after == pytest.approx(before + 100)
+
+
+def test_memory_by_phase_is_averaged_over_the_runs_that_tell_it() -> None:
+    @dataclass(frozen=True)
+    class Telling(RunReport):
+        peak_memory_by_phase_gib: Mapping[str, float] = field(default_factory=dict)
+
+    told = [
+        Telling(**vars(make_report(Trial("ft", seed=seed))), peak_memory_by_phase_gib=phases)
+        for seed, phases in ((1, {"tuning": 1.0, "pruning": 2.0}), (2, {"tuning": 3.0}))
+    ]
+    (row,) = only_table(*told, make_report(Trial("ft", seed=3))).rows
+    phases = row.peak_memory_by_phase_gib
+    assert {name: stat.values for name, stat in phases.items()} == {
+        "tuning": (1.0, 3.0),
+        "pruning": (2.0,),
+    }
