@@ -6,6 +6,8 @@ from jobs.common import run_app
 from jobs.compare import EPILOG as COMPARE_EPILOG
 from jobs.compare import compare
 from jobs.doctor import doctor
+from jobs.explain import EPILOG as EXPLAIN_EPILOG
+from jobs.explain import explain
 from jobs.report import report
 from jobs.sweep import EPILOG as SWEEP_EPILOG
 from jobs.sweep import sweep
@@ -34,6 +36,7 @@ app.command(epilog=TRAIN_EPILOG)(train)
 app.command(epilog=SWEEP_EPILOG)(sweep)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
 app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=EXPLAIN_EPILOG)(explain)
 app.command(epilog="Example:\n\naptune doctor")(doctor)
 app.command(epilog="Example:\n\naptune ui runs --port 5001")(ui)
 

@@ -219,7 +219,7 @@ def _read_curves(folder: Path, warnings: list[str]) -> Curves:
     shape: list[ShapePoint] = []
     losses: list[tuple[int, float]] = []
     last_step = None
-    for step, values in _read_lines(path, warnings):
+    for step, values in read_log(path, warnings):
         last_step = step
         evals.extend(_eval_point(step, values))
         _extend_shape(shape, step, values)
@@ -236,8 +236,16 @@ def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ..
     return tuple((part[-1][0], fmean(loss for _, loss in part)) for part in stretches)
 
 
-def _read_lines(path: Path, warnings: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Step and values of every readable line; one warning counts the others."""
+def read_log(path: Path, warnings: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Step and values of every readable line of a ``metrics.jsonl``; one warning for the others.
+
+    Args:
+        path: The file; one that is missing has no lines.
+        warnings: Where the warning goes.
+
+    Yields:
+        (step, values) in the order of the file.
+    """
     if not path.exists():
         return
     num_torn = 0

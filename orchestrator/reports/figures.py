@@ -1,16 +1,17 @@
 """Draw the figures of one task table as SVG, PNG and PDF, each with its data as CSV beside it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from apt_core.report import RunReport
 from orchestrator.reports import series, tradeoffs
 from orchestrator.reports.drawing import draw
 from orchestrator.reports.figure_csv import write_figure_csv
 from orchestrator.reports.panels import MAX_FULL_LINES, Content, Panel
-from orchestrator.reports.records import SweepRecords
+from orchestrator.reports.records import SweepRecords, cell_of_report
 from orchestrator.reports.rows import TaskTable, label_of
-from orchestrator.reports.run_figures import figures_of_run
+from orchestrator.reports.run_figures import RunFigure, figures_of_run
 from orchestrator.reports.series import Line
 from orchestrator.reports.styles import Styles
 from orchestrator.reports.wording import metric_unit
@@ -71,20 +72,38 @@ def draw_figures(
     folder.mkdir(parents=True, exist_ok=True)
     figures = [*_table_figures(table, records), *_run_figures(table, max_rows)]
     return [
-        _write(figure, table, folder / f"{figure.name}{suffix}", styles)
+        _write(figure, figure.row or table.title, folder / f"{figure.name}{suffix}", styles)
         for figure in figures
         if not all(content.is_empty for content in figure.contents)
     ]
 
 
-def _write(figure: _Figure, table: TaskTable, path: Path, styles: Styles) -> FigureFiles:
+def draw_run(run: RunReport, folder: Path) -> list[FigureFiles]:
+    """Draw the figures of one run.
+
+    Args:
+        run: Its report.
+        folder: Where the files go; made if missing.
+
+    Returns:
+        The files: structure, ranks and salience, without what is not recorded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    label = label_of(cell_of_report(run))
+    return [
+        _write(_of_run(figure, run, label), label, folder / figure.name, {})
+        for figure in figures_of_run(run)
+    ]
+
+
+def _write(figure: _Figure, about: str, path: Path, styles: Styles) -> FigureFiles:
     contents = [content for content in figure.contents if not content.is_empty]
     svg, png, pdf, data = (
         path.with_name(f"{path.name}.{ending}") for ending in ("svg", "png", "pdf", "csv")
     )
     write_figure_csv(data, contents, arm=figure.row, run_id=figure.run_id)
     draw(contents, styles, path, num_columns=figure.num_columns)
-    title = f"{figure.title}, {figure.row or table.title}"
+    title = f"{figure.title}, {about}"
     return FigureFiles(title, figure.caption, svg, png, pdf, data, about=figure.row)
 
 
@@ -231,14 +250,18 @@ def _run_figures(table: TaskTable, max_rows: int) -> Iterator[_Figure]:
     # A run that was cut has more figures than one that only has ranks.
     chosen = sorted(by_number, key=lambda number: -len(by_number[number]))[:max_rows]
     for number in sorted(chosen):
-        row, run = table.rows[number], table.rows[number].runs[0]
+        label, run = label_of(table.rows[number].key), table.rows[number].runs[0]
         for figure in by_number[number]:
-            yield _Figure(
-                f"{figure.name}_{number}",
-                figure.title,
-                f"Run {run.run_id}, seed {run.seed}. {figure.caption}",
-                figure.contents,
-                figure.num_columns,
-                label_of(row.key),
-                run.run_id,
-            )
+            yield _of_run(replace(figure, name=f"{figure.name}_{number}"), run, label)
+
+
+def _of_run(figure: RunFigure, run: RunReport, label: str) -> _Figure:
+    return _Figure(
+        figure.name,
+        figure.title,
+        f"Run {run.run_id}, seed {run.seed}. {figure.caption}",
+        figure.contents,
+        figure.num_columns,
+        label,
+        run.run_id,
+    )

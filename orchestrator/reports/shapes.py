@@ -34,6 +34,8 @@ class RankMap:
     sites: tuple[str, ...]
     ranks: tuple[tuple[int | None, ...], ...]
     """By layer; None: there is no adapter, or not any more."""
+    initial: tuple[tuple[int | None, ...], ...]
+    """The same before the first surgery; None also where that is not recorded."""
 
 
 def cuts_of(run: RunReport) -> list[Mapping[str, Any]]:
@@ -107,19 +109,19 @@ def rank_map(run: RunReport) -> RankMap | None:
         The map; None for runs without adapters.
     """
     final: Mapping[str, int] = run.structure.get("ranks", {})
-    first = run.surgeries[0].get("before", {}) if run.surgeries else {}
-    sites = dict.fromkeys([*first.get("ranks", {}), *final])
-    placed = {site: _place(site) for site in sites}
+    before = run.surgeries[0].get("before", {}) if run.surgeries else {}
+    initial: Mapping[str, int] = before.get("ranks", {})
+    placed = {site: _place(site) for site in dict.fromkeys([*initial, *final])}
     if not placed:
         return None
     layers = sorted({layer for layer, _ in placed.values()})
-    names = list(dict.fromkeys(name for _, name in placed.values()))
-    by_place = {place: final.get(site) or None for site, place in placed.items()}
-    return RankMap(
-        layers=_layer_names(layers),
-        sites=tuple(names),
-        ranks=tuple(tuple(by_place.get((layer, name)) for name in names) for layer in layers),
-    )
+    names = tuple(dict.fromkeys(name for _, name in placed.values()))
+
+    def as_map(ranks: Mapping[str, int]) -> tuple[tuple[int | None, ...], ...]:
+        by_place = {place: ranks.get(site) or None for site, place in placed.items()}
+        return tuple(tuple(by_place.get((layer, name)) for name in names) for layer in layers)
+
+    return RankMap(_layer_names(layers), names, as_map(final), as_map(initial))
 
 
 def _place(site: str) -> tuple[tuple[str, int], str]:
