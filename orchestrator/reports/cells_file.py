@@ -65,7 +65,7 @@ def _line(grid: Grid, column: Heading, cell: Cell, commands: Mapping[str, str]) 
         "table": grid.name,
         "layout_of": grid.source or None,
         "column": column.heading,
-        "text": cell.text,
+        "text": cell.own_text,
         "is_missing": cell.is_missing,
         "n": cell.stat.n,
         "mean": cell.stat.mean,

@@ -7,7 +7,14 @@ from orchestrator.reports import wording
 from orchestrator.reports.grid import Cell, Grid, Heading
 from orchestrator.reports.rows import Row, TaskTable
 from orchestrator.reports.stat import NOTHING
-from orchestrator.reports.wording import count, inference_of, mean_cell, percent, times
+from orchestrator.reports.wording import (
+    count,
+    inference_of,
+    mean_cell,
+    measured_cell,
+    percent,
+    times,
+)
 
 
 @dataclass(frozen=True)
@@ -122,24 +129,28 @@ def _phase_columns(table: TaskTable) -> list[Column]:
 
 
 def _phase_memory(phase: str) -> Callable[[Row], Cell]:
-    return mean_cell(lambda row: row.peak_memory_by_phase_gib.get(phase, NOTHING), _gib)
+    return measured_cell(lambda row: row.peak_memory_by_phase_gib.get(phase, NOTHING), _gib)
 
 
 def _speedup_column(size: int) -> Column:
-    fill = mean_cell(inference_of(size, lambda stat: stat.speedup), times)
+    fill = measured_cell(inference_of(size, lambda stat: stat.speedup), times)
     return Column(f"speed-up, batch {size}", "dense latency over this latency", fill)
 
 
 def _inference_columns(size: int) -> tuple[Column, ...]:
-    latency = mean_cell(inference_of(size, lambda stat: stat.latency_ms), lambda ms: f"{ms:.2f} ms")
-    throughput = mean_cell(
+    latency = measured_cell(
+        inference_of(size, lambda stat: stat.latency_ms), lambda ms: f"{ms:.2f} ms"
+    )
+    throughput = measured_cell(
         inference_of(size, lambda stat: stat.throughput_samples_per_s), lambda rate: f"{rate:.0f}/s"
     )
-    memory = mean_cell(inference_of(size, lambda stat: stat.peak_memory_gib), _gib)
+    memory = measured_cell(
+        inference_of(size, lambda stat: stat.peak_memory_gib), lambda gib: f"{1024 * gib:.1f} MiB"
+    )
     return (
         Column(f"latency, batch {size}", "median over repeats, merged model", latency),
         Column(f"throughput, batch {size}", "samples per second", throughput),
-        Column(f"inference memory, batch {size}", "weights and forward pass, GiB", memory),
+        Column(f"inference memory, batch {size}", "weights and forward pass", memory),
     )
 
 
@@ -160,8 +171,8 @@ _LAYER_PARAMS = mean_cell(lambda row: row.num_layer_params, count)
 _TOTAL_PARAMS = mean_cell(lambda row: row.num_total_params, count)
 _TRAINABLE = mean_cell(lambda row: row.num_trainable_params_peak, count)
 _MACS = mean_cell(lambda row: row.macs_per_sample, count)
-_EVAL_TIME = mean_cell(lambda row: row.eval_time_s, wording.duration)
-_PEAK_MEMORY = mean_cell(lambda row: row.peak_train_memory_gib, _gib)
-_STEP_RATIO = mean_cell(lambda row: row.step_time_ratio, lambda ratio: f"{ratio:.2f}")
-_MEMORY_VS_FT = mean_cell(lambda row: row.memory_vs_ft, percent)
-_MEMORY_VS_LORA = mean_cell(lambda row: row.memory_vs_lora, percent)
+_EVAL_TIME = measured_cell(lambda row: row.eval_time_s, wording.duration)
+_PEAK_MEMORY = measured_cell(lambda row: row.peak_train_memory_gib, _gib)
+_STEP_RATIO = measured_cell(lambda row: row.step_time_ratio, lambda ratio: f"{ratio:.2f}")
+_MEMORY_VS_FT = measured_cell(lambda row: row.memory_vs_ft, percent)
+_MEMORY_VS_LORA = measured_cell(lambda row: row.memory_vs_lora, percent)

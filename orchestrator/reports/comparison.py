@@ -11,7 +11,14 @@ from orchestrator.reports.row_marks import NO_BASELINE_MARK
 from orchestrator.reports.rows import Row, label_of
 from orchestrator.reports.settings import comparable_keys, text_of
 from orchestrator.reports.tables import build_tables
-from orchestrator.reports.wording import count, inference_of, mean_cell, percent, times
+from orchestrator.reports.wording import (
+    count,
+    inference_of,
+    mean_cell,
+    measured_cell,
+    percent,
+    times,
+)
 
 _UNKNOWN = "unknown"
 
@@ -91,14 +98,14 @@ def _quantities(rows: Sequence[Row]) -> dict[str, Callable[[Row], Cell]]:
     for size in sorted({size for row in rows for size in row.inference}):
         latency = inference_of(size, lambda stat: stat.latency_ms)
         speedup = inference_of(size, lambda stat: stat.speedup)
-        quantities[f"latency, batch {size}"] = mean_cell(latency, lambda ms: f"{ms:.2f} ms")
-        quantities[f"speed-up over dense, batch {size}"] = mean_cell(speedup, times)
+        quantities[f"latency, batch {size}"] = measured_cell(latency, lambda ms: f"{ms:.2f} ms")
+        quantities[f"speed-up over dense, batch {size}"] = measured_cell(speedup, times)
     return quantities | {
-        "peak training memory": mean_cell(
+        "peak training memory": measured_cell(
             lambda row: row.peak_train_memory_gib, lambda gib: f"{gib:.2f} GiB"
         ),
         "training time": wording.train_time_cell,
-        "evaluation time": mean_cell(lambda row: row.eval_time_s, wording.duration),
+        "evaluation time": measured_cell(lambda row: row.eval_time_s, wording.duration),
         "mind": _mind,
     }
 

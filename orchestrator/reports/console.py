@@ -1,6 +1,7 @@
 """The result table for a terminal of 100 to 120 columns."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 from rich import box
 from rich.table import Table
@@ -60,7 +61,7 @@ def grid_table(grid: Grid) -> Table:
         table.add_column(column.heading, justify="right" if column.is_number else "left")
     for row in grid.rows:
         first = Text(row[0].text, style="bold")
-        table.add_row(first, *(_styled(cell) for cell in row[1:]))
+        table.add_row(first, *(_styled(replace(cell, text=cell.full_text)) for cell in row[1:]))
     return table
 
 

@@ -13,12 +13,15 @@ class Cell:
     """One cell of a table: its text, and what stands behind it."""
 
     text: str
+    """The number in words, short enough for a terminal."""
     value: float | str | None = None
     """What it sorts by (None: last)."""
     is_missing: bool = False
     """There is no number; the text says why."""
     stat: Stat = NOTHING
-    """The runs' values in the shown unit, where the text shows their mean."""
+    """The runs' values in the unit of `value`, where the text shows their mean."""
+    spread: str = ""
+    """Half of the 95% interval, where the text leaves it out."""
     published: str = ""
     """The paper's number for the same setting, as printed; empty where it has none."""
     notes: tuple[str, ...] = ()
@@ -29,9 +32,14 @@ class Cell:
     """Where in the report the commands stand that rerun them."""
 
     @property
+    def own_text(self) -> str:
+        """The text with its interval."""
+        return f"{self.text} \u00b1 {self.spread}" if self.spread else self.text
+
+    @property
     def full_text(self) -> str:
-        """The text with the paper's number beside it."""
-        return f"{self.text}; paper {self.published}" if self.published else self.text
+        """The same with the paper's number beside it."""
+        return f"{self.own_text}; paper {self.published}" if self.published else self.own_text
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,8 @@ def time_to_target_cell(row: Row, *, with_eval: bool = False) -> Cell:
     if stat.mean is None:
         return Cell(NOT_REACHED, None, is_missing=True)
     some = f" ({stat.n} of {reached.num_runs} runs)" if stat.n < reached.num_runs else ""
-    return Cell(_charged(row, stat.mean) + some, stat.mean)
+    text = _charged(row, stat.mean) + some
+    return Cell(text, stat.mean, stat=stat, spread=spread_of(stat, duration))
 
 
 def first_reached_cell(row: Row) -> Cell:
@@ -180,20 +181,22 @@ def first_reached_cell(row: Row) -> Cell:
     where = "at the target" if at_target == reached.first_seconds.n else "above the target"
     if 0 < at_target < reached.first_seconds.n:
         where = f"at the target in {at_target} of {reached.first_seconds.n} runs"
-    return Cell(f"{duration(seconds)}, density {percent(density)}, {where}", seconds)
+    text = f"{duration(seconds)}, density {percent(density)}, {where}"
+    return Cell(text, seconds, stat=reached.first_seconds)
 
 
 def teacher_cell(row: Row) -> Cell:
     """The time of the teacher's training that is charged to the row."""
     if row.runs and row.teacher_time_s.mean is None:
         return Cell("no outside teacher", 0.0)
-    return mean_cell(lambda row: row.teacher_time_s, duration)(row)
+    return measured_cell(lambda row: row.teacher_time_s, duration)(row)
 
 
 def train_time_cell(row: Row) -> Cell:
     """The mean training time; says so where it includes that of a teacher."""
+    fill = measured_cell(lambda row: row.train_time_s, duration)
     mean = row.train_time_s.mean
-    return of_stat(row, row.train_time_s, "" if mean is None else _charged(row, mean))
+    return fill(row) if mean is None else replace(fill(row), text=_charged(row, mean))
 
 
 def _charged(row: Row, seconds: float) -> str:
@@ -217,6 +220,20 @@ def mean_cell(read: Callable[[Row], Stat], show: Callable[[float], str]) -> Call
         return of_stat(row, stat, "" if stat.mean is None else show(stat.mean))
 
     return fill
+
+
+def measured_cell(
+    read: Callable[[Row], Stat], show: Callable[[float], str]
+) -> Callable[[Row], Cell]:
+    """The same with the 95% interval over runs: for what no two runs measure alike."""
+    fill = mean_cell(read, show)
+    return lambda row: replace(fill(row), spread=spread_of(read(row), show))
+
+
+def spread_of(stat: Stat, show: Callable[[float], str]) -> str:
+    """Half of the 95% interval in words; empty for fewer than two values."""
+    half = stat.half_width_95
+    return "" if half is None else show(half)
 
 
 def of_stat(row: Row, stat: Stat, text: str) -> Cell:

@@ -21,6 +21,8 @@ def test_a_row_of_one_cell_of_the_sweep_links_once_and_a_mixed_row_everywhere() 
 def test_the_published_number_stands_beside_ours() -> None:
     assert Cell("94.1", published="94.5").full_text == "94.1; paper 94.5"
     assert Cell("94.1").full_text == "94.1"
+    spread = Cell("94.1", spread="0.2", published="94.5")
+    assert (spread.own_text, spread.full_text) == ("94.1 \u00b1 0.2", "94.1 \u00b1 0.2; paper 94.5")
 
 
 def test_a_slug_is_an_anchor() -> None:

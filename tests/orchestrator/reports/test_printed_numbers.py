@@ -62,6 +62,10 @@ def half(values: Sequence[float]) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
+def measured(values: Sequence[float], digits: int, unit: str = "") -> str:
+    return f"{mean(values):.{digits}f}{unit} \u00b1 {half(values):.{digits}f}{unit}"
+
+
 def efficiency(name: str) -> Callable[[dict[str, Any]], float]:
     return lambda file: float(file["efficiency"][name])
 
@@ -89,14 +93,14 @@ def test_the_results_table(cells: dict[tuple[str, str, str], str], files: dict[s
         assert text("density") == f"{100 - mean(sparsity):.1f}%"
         params = mean(read(own, efficiency("num_layer_params")))
         assert text("layer params") == f"{params / 1e6:.2f} M"
-        assert text("train time") == f"{mean(read(own, lambda f: f['train_time_s'])):.1f} s"
+        assert text("train time") == measured(read(own, lambda f: f["train_time_s"]), 1, " s")
         memory = read(own, efficiency("peak_train_memory_gib"))
-        assert text("peak memory") == f"{mean(memory):.2f} GiB"
+        assert text("peak memory") == measured(memory, 2, " GiB")
         for index, size in enumerate((32, 128)):
             dense = read(own, inference(index, "dense_latency_ms"))
             latency = read(own, inference(index, "latency_ms"))
-            ratio = mean(np.array(dense) / np.array(latency))
-            assert text(f"speed-up, batch {size}") == f"{ratio:.2f}x"
+            ratios = list(np.array(dense) / np.array(latency))
+            assert text(f"speed-up, batch {size}") == measured(ratios, 2, "x")
         if label == "ft":
             continue
         difference = np.array(metric) - np.array(ft)
@@ -113,7 +117,8 @@ def test_the_results_table(cells: dict[tuple[str, str, str], str], files: dict[s
 
 def test_the_details_table(cells: dict[tuple[str, str, str], str], files: dict[str, Files]) -> None:
     memories = {
-        label: mean(read(own, efficiency("peak_train_memory_gib"))) for label, own in files.items()
+        label: np.array(read(own, efficiency("peak_train_memory_gib")))
+        for label, own in files.items()
     }
     for label, own in files.items():
 
@@ -124,12 +129,15 @@ def test_the_details_table(cells: dict[tuple[str, str, str], str], files: dict[s
         assert text("all params") == f"{total / 1e6:.2f} M"
         macs = mean(read(own, efficiency("macs_per_sample")))
         assert text("MACs per sample") == f"{macs / 1e9:.2f} G"
-        assert text("evaluation time") == f"{mean(read(own, lambda f: f['eval_time_s'])):.1f} s"
-        assert text("memory vs FT") == f"{100 * memories[label] / memories['ft']:.1f}%"
-        assert text("memory vs LoRA") == f"{100 * memories[label] / memories['lora']:.1f}%"
+        assert text("evaluation time") == measured(read(own, lambda f: f["eval_time_s"]), 1, " s")
+        for heading, reference in (("memory vs FT", "ft"), ("memory vs LoRA", "lora")):
+            over = list(100 * memories[label] / np.mean(memories[reference]))
+            assert text(heading) == measured(over, 1, "%")
         for index, size in enumerate((32, 128)):
-            latency = mean(read(own, inference(index, "latency_ms")))
-            assert text(f"latency, batch {size}") == f"{latency:.2f} ms"
+            latency = read(own, inference(index, "latency_ms"))
+            assert text(f"latency, batch {size}") == measured(latency, 2, " ms")
+            memory = [1024 * gib for gib in read(own, inference(index, "peak_memory_gib"))]
+            assert text(f"inference memory, batch {size}") == measured(memory, 1, " MiB")
 
 
 def test_tables_in_the_papers_layout(
