@@ -16,6 +16,8 @@ COLOR_MAP = "cividis"
 NUM_COLORS = 20
 """So few that a scale of them stays a drawing; matplotlib makes a bitmap of 50."""
 GONE = "#ffffff"
+MAX_FAINT_POINTS = 20_000
+"""More points than this would make a page heavy and say nothing."""
 MAX_CELL_TEXTS = 400
 """Maps of more cells than this leave the numbers to their colours."""
 DARK_BELOW = 0.55
@@ -81,9 +83,10 @@ def _widened(limits: tuple[float, float], min_span: float) -> tuple[float, float
 
 
 def _draw_curves(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
-    """A line per run; of very many runs, faint lines and the mean of each row."""
+    """A line per run; of very many runs, the mean of each row, and faint lines if they are few."""
     is_crowded = len(lines) > MAX_FULL_LINES
-    for line in lines if is_crowded else ():
+    num_points = sum(len(line.xs) for line in lines)
+    for line in lines if is_crowded and num_points <= MAX_FAINT_POINTS else ():
         ax.plot(line.xs, line.ys, color=styles[line.label].color, linewidth=0.6, alpha=0.35)
     for line in series.mean_lines(lines) if is_crowded else lines:
         style = styles[line.label]
@@ -99,7 +102,8 @@ def _draw_curves(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
 
 
 def _draw_steps(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
-    for line in lines:
+    """A line per run; of very many runs, the mean of each row."""
+    for line in series.mean_lines(lines) if len(lines) > MAX_FULL_LINES else lines:
         style = styles[line.label]
         look: dict[str, Any] = {
             "color": style.color,

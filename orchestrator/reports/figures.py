@@ -123,7 +123,7 @@ def _metric_over_time(table: TaskTable, records: SweepRecords) -> _Figure:
     lines = series.metric_over_time(table, records.curves)
     what = "A line per run; diamonds: the model was cut or grown."
     if len(lines) > MAX_FULL_LINES:
-        what = "The mean of each row, and a faint line per run."
+        what = "The mean of each row, and, unless there are very many, a faint line per run."
     caption = f"{what} Evaluation time is left out."
     panel = Panel(lines, "training time (s)", metric_unit(table.metric_name), "curve")
     return _Figure("metric_over_time", f"{table.metric_name} over training time", caption, [panel])
@@ -138,9 +138,10 @@ def _run_over_steps(table: TaskTable, records: SweepRecords) -> _Figure:
         _steps(sizes(table, curves), "hidden size", 4.0),
         _steps(series.rank_over_steps(table, curves), "mean adapter rank", 2.0),
     ]
+    what = "The mean of each row." if len(losses) > MAX_FULL_LINES else "A line per run."
     caption = (
-        "A line per run. Steps in the lower lines: the model was cut or grown. Sparsity is the "
-        "fraction of layer parameters removed."
+        f"{what} Steps in the lower lines: the model was cut or grown. Sparsity is the fraction of "
+        "layer parameters removed."
     )
     return _Figure("shape_over_steps", "Loss, sparsity and shape over steps", caption, panels)
 
