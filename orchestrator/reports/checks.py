@@ -115,9 +115,9 @@ def _official(records: SweepRecords) -> list[str]:
     official = sum(own.get("mode") == "official" for own in records.settings.values())
     if not official:
         return []
-    which = "All" if official == len(records.settings) else f"{official}"
+    which = "All" if official == len(records.settings) else f"{official} of them"
     return [
-        f"{which} trials ran in mode official: they follow the authors' code where it differs from "
+        f"Trials in mode official: {which}. They follow the authors' code where it differs from "
         "the paper, so they do not compare to runs in mode paper."
     ]
 

@@ -98,16 +98,17 @@ def _draw_all(figure: "Figure", contents: Sequence[Content], styles: Styles, col
 def _make_axes(figure: "Figure", contents: Sequence[Content], columns: int) -> list["Axes"]:
     """One for each content; places that are left over stay empty."""
     num_rows = -(-len(contents) // columns)
-    is_stacked, is_panel = _is_stacked(contents), isinstance(contents[0], Panel)
+    is_stacked, is_map = _is_stacked(contents), isinstance(contents[0], Heat)
     ratios = None
-    if isinstance(contents[0], Heat):
+    if is_map:
         ratios = [_height(contents, columns, i) + 1 for i in range(num_rows)]
     axes = figure.subplots(
         num_rows,
         columns,
         squeeze=False,
         sharex=is_stacked,
-        sharey=is_panel and not is_stacked,
+        # Points share the metric, and distributions the one ranking of all blocks.
+        sharey=not is_map and not is_stacked,
         height_ratios=ratios,
     )
     for ax in axes.flat[len(contents) :]:

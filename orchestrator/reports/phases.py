@@ -1,6 +1,7 @@
 """Time and memory of one run by phase, from its log (PURE)."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from apt_core.report import RunReport
@@ -81,15 +82,15 @@ def _stretch_row(
     def memory(key: str) -> Cell:
         return Cell(f"{last[key]:.2f} GiB") if key in last else _MISSING
 
-    times = sorted(values["time/step_s"] for values in lines if "time/step_s" in values)
-    median = Cell(duration_of_step(times[len(times) // 2])) if times else _MISSING
+    times = [values["time/step_s"] for values in lines if "time/step_s" in values]
+    step = Cell(duration_of_step(median(times))) if times else _MISSING
     return (
         Cell(name),
         spent("time/train_s"),
         spent("time/eval_s"),
         memory("memory/peak_gib"),
         memory("memory/current_gib"),
-        median,
+        step,
     )
 
 

@@ -59,11 +59,9 @@ def make_report(trial: Trial, **changes: Any) -> RunReport:
     best = 0.93 - 0.06 * reached**2 - (0.01 if trial.arm == "lora" else 0.0)
     best -= 0.015 * (trial.ablation != "full") + noise.gauss(0, 0.003)
     history = make_history(trial, best, reached)
-    layer_params = round(DENSE_LAYER_PARAMS * (1 - reached))
     surgeries, shape = make_surgeries(
         trial.run_id, surgery_steps(trial), reached, grows=trial.ablation != "w/o_AT"
     )
-    speedup = 1 / (1 - 0.9 * reached) * noise.uniform(0.98, 1.02)
     report = RunReport(
         run_id=trial.run_id,
         name="demo",
@@ -80,19 +78,7 @@ def make_report(trial: Trial, **changes: Any) -> RunReport:
         total_steps=NUM_STEPS,
         train_time_s=history[-1].train_time_s,
         eval_time_s=history[-1].eval_time_s,
-        efficiency=Efficiency(
-            num_layer_params=layer_params,
-            num_total_params=layer_params + EMBEDDING_PARAMS,
-            num_trainable_params_peak=2_654_208,
-            macs_per_sample=64 * layer_params,
-            peak_train_memory_gib=(2.7 if trial.arm == "ft" else 1.8) + noise.uniform(0, 0.05),
-            inference=tuple(
-                InferencePoint(
-                    size, 6.9 * size / speedup, 145 * speedup, 1.1 - 0.4 * reached, 6.9 * size
-                )
-                for size in (32, 128)
-            ),
-        ),
+        efficiency=_efficiency(trial, reached, noise),
         history=history,
         surgeries=tuple(surgeries),
         structure=make_structure(shape) if trial.arm != "ft" else {},
@@ -105,6 +91,24 @@ def make_report(trial: Trial, **changes: Any) -> RunReport:
         },
     )
     return replace(report, **changes)
+
+
+def _efficiency(trial: Trial, reached: float, noise: random.Random) -> Efficiency:
+    layer_params = round(DENSE_LAYER_PARAMS * (1 - reached))
+    speedup = 1 / (1 - 0.9 * reached) * noise.uniform(0.98, 1.02)
+    return Efficiency(
+        num_layer_params=layer_params,
+        num_total_params=layer_params + EMBEDDING_PARAMS,
+        num_trainable_params_peak=2_654_208,
+        macs_per_sample=64 * layer_params,
+        peak_train_memory_gib=(2.7 if trial.arm == "ft" else 1.8) + noise.uniform(0, 0.05),
+        inference=tuple(
+            InferencePoint(
+                size, 6.9 * size / speedup, 145 * speedup, 1.1 - 0.4 * reached, 6.9 * size
+            )
+            for size in (32, 128)
+        ),
+    )
 
 
 def prunes(trial: Trial) -> bool:

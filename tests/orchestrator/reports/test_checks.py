@@ -134,7 +134,7 @@ def test_rows_of_different_modes_are_told() -> None:
     assert warning.endswith("too: ft (paper), lora (official).")
 
 
-@pytest.mark.parametrize(("official", "words"), [((1, 2, 3), "All trials"), ((1,), "1 trials")])
+@pytest.mark.parametrize(("official", "words"), [((1, 2, 3), "All"), ((1,), "1 of them")])
 def test_mode_official_is_said(official: tuple[int, ...], words: str) -> None:
     reports = seeds(Trial("ft"))
     settings = {
@@ -142,7 +142,7 @@ def test_mode_official_is_said(official: tuple[int, ...], words: str) -> None:
     }
     records = SweepRecords("sweep", tuple(reports), settings=settings)
     warning = the_warning(list(find_warnings(records, build_tables(records))), "in mode official")
-    assert warning.startswith(words)
+    assert warning.startswith(f"Trials in mode official: {words}.")
 
 
 def test_scores_on_rows_that_also_chose_the_weights_are_said() -> None:
