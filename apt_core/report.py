@@ -118,7 +118,9 @@ class RunReport:
     teacher_time_s: float = 0.0
     """What training that teacher took; not part of `train_time_s`, but charged to this run."""
     step_time_s: Mapping[str, float] = field(default_factory=dict)
-    """Median seconds per step by phase, e.g. ``first``, ``pruning``, ``after_last_event``."""
+    """Median seconds per step by phase: ``tuning``, ``pruning``, ``distilling``, ``retraining``."""
+    peak_memory_by_phase_gib: Mapping[str, float] = field(default_factory=dict)
+    """Peak training memory by phase, in GiB; phases named as in `step_time_s`."""
     cost_unit: str = PARAMETERS
     """What the target counts: parameters, MACs or ms of the layers."""
     cost: float | None = None

@@ -26,6 +26,7 @@ from apt_core.trainer.checkpoint import Checkpointer, Reshape
 from apt_core.trainer.loop import APTrainer, Cadence
 from apt_core.trainer.metric_log import MetricLog
 from apt_core.trainer.optim import detached_learning_rate_at, learning_rate_at
+from apt_core.trainer.phase_meter import PhaseMeter
 from apt_core.trainer.rng import seed_everything, seed_worker
 from apt_core.trainer.selection import BestWeights
 from apt_core.trainer.state import TrainerState
@@ -114,7 +115,7 @@ def build_trainer(
         checkpointer=_checkpointer(config, run_dir, run_id, reshape, best=best),
         callbacks=_observers(run_dir, callbacks),
         learning_rate=_learning_rate(config, plan),
-        phase=partial(parts.phase_of, plan),
+        phases=PhaseMeter(state, partial(parts.phase_of, plan)),
         cadence=Cadence(plan.eval_every, plan.save_every, plan.log_every),
         reset_optimizer=config.training.optimizer_on_surgery == "reset",
         one_shot=method.build_one_shot(config, loaded, structure, calibration),

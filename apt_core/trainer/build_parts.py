@@ -159,10 +159,10 @@ def phase_of(plan: TrainingPlan, step: int) -> str:
     """Name of the phase that a finished step belongs to."""
     prune = plan.prune
     if not prune.event_steps or step < prune.event_steps[0] - prune.window:
-        return "first"
+        return "tuning"
     if step <= prune.event_steps[-1]:
         return "pruning"
-    return "distilling" if step <= plan.distill_stop else "after_last_event"
+    return "distilling" if step <= plan.distill_stop else "retraining"
 
 
 def engine_factory(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from apt_core.distiller.self_distiller import Loss
 from apt_core.errors import TrainingError, TrainingStoppedError
-from apt_core.evaluator.memory import current_memory_gib, peak_memory_gib
+from apt_core.evaluator.memory import current_memory_gib
 from apt_core.models.surgery_record import Surgery
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.report import EvalPoint, RunReport
@@ -21,9 +21,9 @@ from apt_core.trainer.distributed import any_worker
 from apt_core.trainer.engine import Engine, EngineFactory, StepOutcome
 from apt_core.trainer.measure import shape_metrics, step_metrics, surgery_entry
 from apt_core.trainer.one_shot_controller import OneShot
+from apt_core.trainer.phase_meter import PhaseMeter
 from apt_core.trainer.state import TrainerState
 
-MAX_STEP_TIMES = 500
 MAX_OVERFLOWS_IN_A_ROW = 50
 
 
@@ -51,7 +51,7 @@ class APTrainer:
         checkpointer: commits and restores.
         callbacks: watch.
         learning_rate: step -> learning rate; a pure function, so no rebuild can detach it.
-        phase: step -> name of the phase, for step times.
+        phases: keeps step times and peak memory by phase.
         cadence: how often to evaluate, save and log.
         reset_optimizer: drop the moments at every surgery instead of carrying them.
         one_shot: prunes once before the first step; None: nobody does.
@@ -72,7 +72,7 @@ class APTrainer:
         checkpointer: Checkpoints["APTrainer"],
         callbacks: Callback,
         learning_rate: Callable[[int], float],
-        phase: Callable[[int], str],
+        phases: PhaseMeter,
         cadence: Cadence,
         reset_optimizer: bool,
         one_shot: OneShot | None = None,
@@ -88,7 +88,7 @@ class APTrainer:
         self.checkpointer = checkpointer
         self.callbacks = callbacks
         self.learning_rate = learning_rate
-        self.phase = phase
+        self.phases = phases
         self.cadence = cadence
         self.reset_optimizer = reset_optimizer
         self.one_shot = one_shot
@@ -120,6 +120,7 @@ class APTrainer:
         batches = self.batches(state.step)
         while state.step < state.total_steps:
             self._leave_if_asked()
+            self.phases.enter()
             started = time.perf_counter()
             metrics = self.train_step(engine, next(batches))
             state.step += 1
@@ -133,7 +134,7 @@ class APTrainer:
             self.controller.move_masks(decision, self.modules, state.structure)
             evaluated = state.eval_time_s - evaluated
             metrics["time/step_s"] = time.perf_counter() - started - evaluated
-            self._count_time(metrics["time/step_s"], is_surgery=decision.changes_shape)
+            self.phases.count_time(metrics["time/step_s"], is_surgery=decision.changes_shape)
             if decision.changes_shape:
                 metrics["surgery/seconds"] = state.surgeries[-1]["seconds"]
 
@@ -272,20 +273,12 @@ class APTrainer:
     def _is_due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.state.total_steps
 
-    def _count_time(self, seconds: float, *, is_surgery: bool) -> None:
-        self.state.train_time_s += seconds
-        times = self.state.step_times.setdefault(self.phase(self.state.step), [])
-        if not is_surgery and len(times) < MAX_STEP_TIMES:
-            times.append(seconds)
-
     def _with_state(self, metrics: dict[str, float]) -> dict[str, float]:
-        peak = peak_memory_gib()
-        self.state.peak_memory_gib = max(self.state.peak_memory_gib, peak)
         return {
             **metrics,
             **shape_metrics(self.state),
             "memory/current_gib": current_memory_gib(),
-            "memory/peak_gib": peak,
+            "memory/peak_gib": self.phases.note_memory(),
             "time/train_s": self.state.train_time_s,
             "time/eval_s": self.state.eval_time_s,
         }

@@ -270,6 +270,7 @@ class Reporter:
             structure=state.structure.to_json(),
             held_out_metric=state.chosen_metric,
             step_time_s=median_step_times(state),
+            peak_memory_by_phase_gib=dict(state.peak_memory_by_phase_gib),
             cost_unit=self.cost.unit,
             cost=self.cost.total(state.structure),
             dense_cost=self.cost.total(state.original),

@@ -22,6 +22,7 @@ class TrainerState:
     """Time in training steps and surgery; survives restarts."""
     eval_time_s: float = 0.0
     peak_memory_gib: float = 0.0
+    peak_memory_by_phase_gib: dict[str, float] = field(default_factory=dict)
     num_trainable_params_peak: int = 0
     num_restarts: int = 0
     teacher_structure: Structure | None = None
@@ -54,6 +55,7 @@ class TrainerState:
             "train_time_s": self.train_time_s,
             "eval_time_s": self.eval_time_s,
             "peak_memory_gib": self.peak_memory_gib,
+            "peak_memory_by_phase_gib": self.peak_memory_by_phase_gib,
             "num_trainable_params_peak": self.num_trainable_params_peak,
             "num_restarts": self.num_restarts,
             "chosen_step": self.chosen_step,

@@ -88,7 +88,8 @@ def _mode_note(filler: Filler) -> str:
     tables = [table for table in filler.sources.tables if table.model == filler.model]
     settings = filler.sources.settings
     mode = mode_text(settings[i] for i in _run_ids(tables) if i in settings)
-    return f"Our runs: mode {mode}; the paper's numbers came from its authors' code."
+    theirs = "; the paper's numbers came from its authors' code" if filler.paper_model else ""
+    return f"Our runs: mode {mode}{theirs}."
 
 
 def _help(quantity: str, shown_as: str) -> str:

@@ -120,7 +120,7 @@ def _row(
 
 
 def _step_time_ratio(run: RunReport) -> float | None:
-    first, last = run.step_time_s.get("first"), run.step_time_s.get("after_last_event")
+    first, last = run.step_time_s.get("tuning"), run.step_time_s.get("retraining")
     return last / first if first and last else None
 
 
@@ -128,7 +128,7 @@ def _phase_memory(runs: Iterable[RunReport]) -> dict[str, Stat]:
     """Phase -> peak training memory; reports from before it was measured have none."""
     peaks: dict[str, list[float]] = defaultdict(list)
     for run in runs:
-        for phase, gib in getattr(run, "peak_memory_by_phase_gib", {}).items():
+        for phase, gib in run.peak_memory_by_phase_gib.items():
             peaks[phase].append(gib)
     return {phase: Stat.of(values) for phase, values in peaks.items()}
 

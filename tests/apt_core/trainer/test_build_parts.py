@@ -93,17 +93,17 @@ def test_phases_are_named_by_the_plan(root):
     plan = plan_training(tiny_experiment(root), 96)
     opens = EVENTS[0] - plan.prune.window
     expected = {
-        1: "first",
-        opens - 1: "first",
+        1: "tuning",
+        opens - 1: "tuning",
         opens: "pruning",
         EVENTS[-1]: "pruning",
         EVENTS[-1] + 1: "distilling",
         DISTILL_STOP: "distilling",
-        DISTILL_STOP + 1: "after_last_event",
+        DISTILL_STOP + 1: "retraining",
     }
     assert {step: parts.phase_of(plan, step) for step in expected} == expected
     fixed = plan_training(tiny_experiment(root, "arm=lora"), 96)
-    assert {parts.phase_of(fixed, step) for step in (1, 20, 36)} == {"first"}
+    assert {parts.phase_of(fixed, step) for step in (1, 20, 36)} == {"tuning"}
 
 
 def made_engine(root, *overrides):

@@ -197,6 +197,9 @@ def test_what_is_logged_evaluated_and_saved_follows_the_cadence(root, tmp_path):
     lines = logged(tmp_path)
     assert set(lines) == {10, 16, 20, 30, 32, 36} | SURGERIES
     assert all(values["memory/peak_gib"] > 0 for values in lines.values())
+    peaks = report.peak_memory_by_phase_gib
+    assert list(peaks) == ["tuning", "pruning", "distilling", "retraining"]
+    assert max(peaks.values()) == report.efficiency.peak_train_memory_gib
 
 
 def test_an_error_reaches_the_callbacks_and_the_caller(root, tmp_path, monkeypatch):

@@ -113,8 +113,8 @@ def test_a_target_in_another_unit_is_held_against_what_it_counts():
 def test_step_times_are_medians_by_phase_and_empty_phases_have_none():
     _, structure = tiny_model()
     state = TrainerState(1, structure, structure)
-    state.step_times = {"first": [5.0, 1.0, 2.0], "pruning": []}
-    assert median_step_times(state) == {"first": 2.0}
+    state.step_times = {"tuning": [5.0, 1.0, 2.0], "pruning": []}
+    assert median_step_times(state) == {"tuning": 2.0}
 
 
 def test_both_losses_are_logged_as_means_over_the_micro_batches():

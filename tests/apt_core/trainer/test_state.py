@@ -22,6 +22,7 @@ def used():
     state.train_time_s = 1.5
     state.eval_time_s = 0.5
     state.peak_memory_gib = 2.0
+    state.peak_memory_by_phase_gib = {"tuning": 2.0}
     state.num_trainable_params_peak = 99
     state.num_restarts = 2
     state.chosen_step = 6
@@ -29,7 +30,7 @@ def used():
     state.teacher_metric = 0.7
     state.history = [EvalPoint(5, 1.0, 0.2, 0.9, 0.1)]
     state.surgeries = [{"step": 3, "heads": [1, 2], "ranks": {"a": 4}}]
-    state.step_times = {"first": [0.1, 0.2]}
+    state.step_times = {"tuning": [0.1, 0.2]}
     return state
 
 

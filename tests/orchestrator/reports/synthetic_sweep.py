@@ -85,9 +85,9 @@ def make_report(trial: Trial, **changes: Any) -> RunReport:
         environment=ENVIRONMENT,
         command=f"aptune train --config demo.yaml --set arm={trial.arm} training.seed={trial.seed}",
         step_time_s={
-            "first": 0.10,
+            "tuning": 0.10,
             "pruning": 0.12,
-            "after_last_event": 0.10 * (1 - 0.6 * reached),
+            "retraining": 0.10 * (1 - 0.6 * reached),
         },
     )
     return replace(report, **changes)

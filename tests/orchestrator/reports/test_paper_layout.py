@@ -46,6 +46,7 @@ def test_a_sweep_of_the_papers_model_and_data_fills_its_tables() -> None:
     assert grid.source == "Table 2, section 5 of arXiv 2401.12200"
     assert grid.title == "roberta at 60% sparsity: performance and efficiency"
     assert any("one seed, without error bars" in note for note in grid.notes)
+    assert any("the paper's numbers came from its authors' code" in note for note in grid.notes)
 
 
 def test_no_cell_is_blank_and_headings_fit() -> None:
@@ -65,6 +66,7 @@ def test_another_model_borrows_the_layout_without_the_papers_numbers() -> None:
     grid = grids["paper-2-toy"]
     assert [column.heading for column in grid.columns[1:4]] == ["pairs", "words", "train time"]
     assert not any(cell.published for row in grid.rows for cell in row)
+    assert grid.notes[0] == "Our runs: mode paper."
     assert texts(grid, "Prune+Distill")["pairs"] == "not run"
     assert texts(grid, "APT")["pairs"].endswith("(n=3)")
 
