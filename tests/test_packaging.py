@@ -17,7 +17,12 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("apt_core", "orchestrator", "jobs")
-DATA_FOLDERS = ("apt_core/data/assets", "jobs/configs", "orchestrator/reports/templates")
+DATA_FOLDERS = (
+    "apt_core/data/assets",
+    "jobs/configs",
+    "orchestrator/reports/data",
+    "orchestrator/reports/templates",
+)
 DISTRIBUTIONS = {"markupsafe": "jinja2", "pydantic_core": "pydantic", "yaml": "pyyaml"}
 """Import name -> the distribution that brings it, where the two differ."""
 OPTIONAL = {"sklearn", "scipy"}

@@ -22,8 +22,7 @@ _MISSING = Cell("not recorded", None, is_missing=True)
 def stretch_grid(log: Sequence[tuple[int, Mapping[str, Any]]]) -> Grid:
     """Where time and memory went, before, between and after a run's surgeries.
 
-    The peak is that of the whole run so far: it shows where memory rose, not where it fell; what
-    was held stands beside it.
+    The peak is the greatest that was logged; a run starts to measure it anew in every phase.
 
     Args:
         log: (step, values) of every logged step.
@@ -31,7 +30,7 @@ def stretch_grid(log: Sequence[tuple[int, Mapping[str, Any]]]) -> Grid:
     Returns:
         A line per stretch.
     """
-    names = ("steps", "training time", "evaluation", "peak so far", "held at its end", "step")
+    names = ("steps", "training time", "evaluation", "peak memory", "held at its end", "step")
     headings = (Heading("stretch", "", is_number=False), *(Heading(n, n) for n in names))
     return Grid(headings, tuple(_stretches(log)), name="stretches", title="Time and memory")
 
@@ -79,26 +78,26 @@ def _stretch_row(
     def spent(key: str) -> Cell:
         return Cell(duration(last[key] - before.get(key, 0.0))) if key in last else _MISSING
 
-    def memory(key: str) -> Cell:
-        return Cell(f"{last[key]:.2f} GiB") if key in last else _MISSING
+    def memory(name: str) -> list[float]:
+        return [values[name] for values in lines if name in values]
 
+    peaks, held = memory("memory/peak_gib"), memory("memory/current_gib")
     times = [values["time/step_s"] for values in lines if "time/step_s" in values]
     step = Cell(duration_of_step(median(times))) if times else _MISSING
     return (
         Cell(name),
         spent("time/train_s"),
         spent("time/eval_s"),
-        memory("memory/peak_gib"),
-        memory("memory/current_gib"),
+        Cell(f"{max(peaks):.2f} GiB") if peaks else _MISSING,
+        Cell(f"{held[-1]:.2f} GiB") if held else _MISSING,
         step,
     )
 
 
 def _phases(run: RunReport) -> list[tuple[Cell, ...]]:
     """What the report itself tells by phase."""
-    peaks: Mapping[str, float] = getattr(run, "peak_memory_by_phase_gib", {})
     steps = {PHASES.get(phase, phase): seconds for phase, seconds in run.step_time_s.items()}
-    memory = {PHASES.get(phase, phase): gib for phase, gib in peaks.items()}
+    memory = {PHASES.get(phase, phase): gib for phase, gib in run.peak_memory_by_phase_gib.items()}
     return [
         (
             Cell(phase),

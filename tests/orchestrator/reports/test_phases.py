@@ -1,9 +1,8 @@
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from apt_core.report import RunReport
 from orchestrator.reports.phases import duration_of_step, phase_grid, stretch_grid
 from tests.orchestrator.reports.synthetic_sweep import Trial, make_report
 
@@ -39,6 +38,12 @@ def test_stretches_lie_between_the_surgeries_and_add_up() -> None:
     assert rows[2][4:] == ["2.00 GiB", "0.50 GiB", "100 ms"]
 
 
+def test_the_peak_of_a_stretch_is_its_greatest_though_a_phase_starts_anew() -> None:
+    log = [line(10, **{"memory/peak_gib": 3.0}), line(20, **{"memory/peak_gib": 2.0})]
+    (row,) = stretch_grid(log).rows
+    assert row[4].text == "3.00 GiB"
+
+
 def test_a_run_that_ends_with_its_only_surgery_has_one_stretch() -> None:
     rows = stretch_grid([line(10), line(20, **{"surgery/seconds": 0.2})]).rows
     assert [row[0].text for row in rows] == ["to the first surgery (steps 1 to 20)"]
@@ -58,11 +63,7 @@ def test_phases_of_the_report_have_their_median_steps() -> None:
 
 
 def test_peaks_by_phase_are_shown_where_a_report_has_them() -> None:
-    @dataclass(frozen=True)
-    class Measured(RunReport):
-        peak_memory_by_phase_gib: Any = None
-
-    report = Measured(**vars(APT), peak_memory_by_phase_gib={"pruning": 1.5, "tuning": 1.25})
+    report = replace(APT, peak_memory_by_phase_gib={"pruning": 1.5, "tuning": 1.25})
     rows = {row[0].text: row[2].text for row in phase_grid(report).rows}
     assert rows["pruning, to the last event"] == "1.50 GiB"
     assert rows["tuning, before the first cut"] == "1.25 GiB"
