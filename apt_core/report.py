@@ -8,6 +8,8 @@ from typing import Any
 
 RESULT_FORMAT = 1
 PARAMETERS = "parameters"
+SALIENCE_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+"""Which quantiles of the blocks' salience densities a surgery records."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class RunReport:
     history: tuple[EvalPoint, ...] = ()
     surgeries: tuple[Mapping[str, Any], ...] = ()
     """One entry per surgery: step, sparsity, hidden_size, heads and neurons per layer, ranks,
-    seconds.
+    seconds; the shape before, and where salience decided, what stood at the border.
     """
     structure: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)

@@ -15,8 +15,8 @@ from apt_core.config import ExperimentConfig, config_to_json
 from apt_core.errors import UnsupportedModelError
 from apt_core.trainer.build_bench_config import bench_config, in_phase, phases_of
 from jobs.bench_tracked import BENCH_FILE, tracked
-from jobs.common import EXIT_OK, make_console
-from jobs.launch import log_to, say
+from jobs.common import EXIT_OK, make_console, say
+from jobs.launch import log_to
 from jobs.preflight import Place, Problems, check_surroundings
 from orchestrator.execution.status import write_json_atomically
 from orchestrator.execution.trial import WorkerGroup

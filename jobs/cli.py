@@ -8,6 +8,8 @@ from jobs.common import run_app
 from jobs.compare import EPILOG as COMPARE_EPILOG
 from jobs.compare import compare
 from jobs.doctor import doctor
+from jobs.explain import EPILOG as EXPLAIN_EPILOG
+from jobs.explain import explain
 from jobs.export import EPILOG as EXPORT_EPILOG
 from jobs.export import export
 from jobs.logs import EPILOG as LOGS_EPILOG
@@ -55,6 +57,7 @@ app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=EXPORT_EPILOG)(export)
+app.command(epilog=EXPLAIN_EPILOG)(explain)
 app.command(epilog="Example:\n\naptune doctor")(doctor)
 app.command(epilog="Example:\n\naptune ui runs --port 5001")(ui)
 

@@ -164,6 +164,11 @@ def say_error(message: str) -> None:
         sys.stderr.write("\n  ".join([f"error: {lines[0]}", *lines[1:]]) + "\n")
 
 
+def say(console: Console, text: str) -> None:
+    """Print plain text, long paths unbroken."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def make_console() -> Console:
     """A console bound to the real stdout, whatever is done to `sys.stdout` later.
 

@@ -8,6 +8,7 @@ import typer
 
 from apt_core.errors import DataError
 from jobs.common import EXIT_OK, make_console, run_app
+from jobs.run_folders import RESULTS_DIR, ResultsDirOption, find_runs
 
 EPILOG = """
 Examples:
@@ -24,8 +25,6 @@ Differences are to the first column, over the seeds that both ran.
 
 They are within noise unless bootstrap and t interval both leave out zero.
 """
-_MAX_NAMED = 5
-_OF_A_TRIAL = ("result.json", "config.json", "status.json")
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -39,9 +38,7 @@ def compare(
             metavar="RUN...",
         ),
     ],
-    results_dir: Annotated[
-        Path, typer.Option("--results-dir", help="Where run ids are looked up.", metavar="FOLDER")
-    ] = Path("runs"),
+    results_dir: ResultsDirOption = RESULTS_DIR,
 ) -> int:
     """Show the settings that tell runs apart, what they measured, and whether that is noise."""
     folders = find_trials(runs, results_dir)
@@ -73,33 +70,10 @@ def find_trials(runs: Sequence[str], results_dir: Path) -> list[Path]:
     Raises:
         DataError: If a name means no run or several, or if there is only one run.
     """
-    found = dict.fromkeys(folder for name in runs for folder in _find(name, results_dir))
+    found = dict.fromkeys(folder for name in runs for folder in find_runs(name, results_dir))
     if len(found) < 2:  # noqa: PLR2004 - one run cannot be compared
         raise DataError(f"RUN: give two or more different runs; {', '.join(runs)} means one")
     return list(found)
-
-
-def _find(name: str, results_dir: Path) -> list[Path]:
-    path = Path(name).expanduser()
-    if path.is_file():
-        path = path.parent
-    if (path / "trials").is_dir():
-        return sorted(folder.resolve() for folder in (path / "trials").iterdir() if folder.is_dir())
-    if any((path / file).is_file() for file in _OF_A_TRIAL):
-        return [path.resolve()]
-    matches = sorted(results_dir.glob("*/trials/*/"))
-    exact = [folder for folder in matches if folder.name == name]
-    matches = exact or [folder for folder in matches if folder.name.startswith(name)]
-    if len(matches) == 1:
-        return [matches[0].resolve()]
-    if not matches:
-        raise DataError(
-            f"RUN: {name!r} is no folder of a trial or a sweep, and no run below {results_dir} "
-            "has an id that begins so; give a folder, or --results-dir"
-        )
-    named = ", ".join(str(folder) for folder in matches[:_MAX_NAMED])
-    more = f" and {len(matches) - _MAX_NAMED} more" if len(matches) > _MAX_NAMED else ""
-    raise DataError(f"RUN: {name!r} is the beginning of {len(matches)} run ids: {named}{more}")
 
 
 if __name__ == "__main__":

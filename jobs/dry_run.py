@@ -7,9 +7,8 @@ from rich.table import Table
 
 from apt_core.config import PruneTimes, TrainingPlan, config_to_json
 from apt_core.tuner.schedule import tuning_budget
-from jobs.common import EXIT_OK, make_console
+from jobs.common import EXIT_OK, make_console, say
 from jobs.estimate import estimate, num_adapter_params
-from jobs.launch import say
 from jobs.planning import Plan, PlannedTrial
 from orchestrator.execution.status import trial_state
 from orchestrator.progress import duration_text

@@ -9,8 +9,7 @@ import typer
 
 from apt_core.config.load import config_from_json
 from apt_core.errors import ConfigError
-from jobs.common import EXIT_OK, make_console, run_app
-from jobs.launch import say
+from jobs.common import EXIT_OK, make_console, run_app, say
 from orchestrator.execution.status import CONFIG_FILE, RESULT_FILE
 from orchestrator.trials import find_trial
 

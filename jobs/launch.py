@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from apt_core.config import config_to_json
-from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say_error
+from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
 from jobs.planning import Plan
 from jobs.tracked import tracking
 from orchestrator.execution.lock import only_driver
@@ -129,11 +129,6 @@ def show_report(sweep_dir: Path, console: Console) -> None:
     paths = build_report(sweep_dir)
     console.print(console_table(collect(sweep_dir)))
     say(console, f"report: {paths.markdown}\n        {paths.html}")
-
-
-def say(console: Console, text: str) -> None:
-    """Print plain text, long paths unbroken."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def log_to(console: Console) -> None:

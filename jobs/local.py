@@ -10,8 +10,8 @@ from rich.console import Console
 from apt_core.errors import ConfigError, TrainingStoppedError
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
-from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say_error
-from jobs.launch import log_to, only_driver_of, record_members, say, show_report
+from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
+from jobs.launch import log_to, only_driver_of, record_members, show_report
 from jobs.planning import Plan
 from orchestrator.execution.status import (
     CONFIG_FILE,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from jobs.cluster_options import AddressOption, GridArgument, connect, find
-from jobs.common import EXIT_OK, make_console, run_app
+from jobs.common import EXIT_OK, make_console, run_app, say
 
 EPILOG = """
 Examples:
@@ -33,7 +33,6 @@ def logs(
     server = connect(address)
     job = find(server, grid)
 
-    from jobs.launch import say
     from jobs.submission import follow_log
 
     if follow:

@@ -18,7 +18,7 @@ from jobs.cluster_options import (
     folder_of,
     sweep_folder,
 )
-from jobs.common import EXIT_OK, base_arguments, make_console, run_app
+from jobs.common import EXIT_OK, base_arguments, make_console, run_app, say
 from orchestrator.execution.status import CONFIG_FILE
 
 EPILOG = """
@@ -60,7 +60,6 @@ def resume(
             )
     config = recorded_config(folder)
 
-    from jobs.launch import say
     from jobs.submission import how_to_follow, submit_grid, wait_for
 
     console = make_console()

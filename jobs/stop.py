@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from jobs.cluster_options import AddressOption, GridArgument, connect, find, folder_of
-from jobs.common import EXIT_FAILED, EXIT_OK, make_console, run_app, say_error
+from jobs.common import EXIT_FAILED, EXIT_OK, make_console, run_app, say, say_error
 
 DEFAULT_TIMEOUT_S = 150.0
 EPILOG = """
@@ -33,7 +33,6 @@ def stop(
     server = connect(address)
     job = find(server, grid)
 
-    from jobs.launch import say
     from orchestrator.sweep_status import SweepView, counts_line
 
     console = make_console()

@@ -3,7 +3,7 @@
 import typer
 
 from jobs.cluster_options import AddressOption, WaitOption, WithCodeOption, connect
-from jobs.common import EXIT_OK, ConfigOption, SetOption, make_console, read_config, run_app
+from jobs.common import EXIT_OK, ConfigOption, SetOption, make_console, read_config, run_app, say
 
 EPILOG = """
 Examples:
@@ -32,7 +32,6 @@ def submit(
     """Run every cell of the grid on a cluster, whether or not this machine stays connected."""
     resolved = read_config(config, sets or [])
 
-    from jobs.launch import say
     from jobs.submission import how_to_follow, submit_grid, wait_for
 
     console = make_console()

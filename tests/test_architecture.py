@@ -31,6 +31,7 @@ FORMULA_FILES = (
     "apt_core/evaluator/squad.py",
     "apt_core/evaluator/time_to_accuracy.py",
     "apt_core/pruner/align.py",
+    "apt_core/pruner/border.py",
     "apt_core/pruner/fill.py",
     "apt_core/pruner/cost.py",
     "apt_core/pruner/latency.py",

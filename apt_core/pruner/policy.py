@@ -1,13 +1,15 @@
 """AdaptivePruner: reads salience and a target density, and says which blocks stay."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import KeptBlocks
+from apt_core.pruner.border import describe_border
 from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import BlockSalience, Floors, search_blocks
@@ -24,6 +26,8 @@ class PrunePlan:
     target_density: float
     unit_scales: Mapping[str, Tensor] = field(default_factory=dict)
     """Sub-block name -> factor of each kept unit, for methods that also weigh what stays."""
+    border: Mapping[str, Any] = field(default_factory=dict)
+    """What the choice turned on, for the run's record; see `describe_border`."""
 
 
 class AdaptivePruner:
@@ -82,3 +86,19 @@ class AdaptivePruner:
         budget = density * self.cost.total(self.original)
         kept = search_blocks(structure, salience, budget, self.floors, cost=self.cost)
         return PrunePlan(kept, structure_after(structure, kept, self.model_map), density)
+
+    def explained(
+        self, plan: PrunePlan, structure: Structure, salience: BlockSalience
+    ) -> PrunePlan:
+        """A plan with the evidence behind it, for the record.
+
+        Args:
+            plan: what `plan` said.
+            structure: the structure it was given.
+            salience: the salience it was given.
+
+        Returns:
+            The same plan with its border.
+        """
+        border = describe_border(structure, salience, plan.kept, cost=self.cost)
+        return replace(plan, border=border)

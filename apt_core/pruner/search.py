@@ -85,7 +85,7 @@ def search_blocks(
     ordered = replace(structure, sub_blocks=by_kind)
     sizes = _sizes(ordered)
     group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    density = _densities(ordered, salience, cost)
+    density = block_densities(ordered, salience, cost)
     order = ranking(density, group, _must_stay(ordered, floors))
     num_kept = _longest_prefix(ordered, group[order], budget, floors, cost=cost)
     stays = torch.zeros(len(order), dtype=torch.bool)
@@ -141,7 +141,7 @@ def count_params(structure: Structure, kept: KeptBlocks) -> int:
     return structure.with_units(num_units, len(kept.hidden)).num_params()
 
 
-def _densities(
+def block_densities(
     structure: Structure, salience: BlockSalience, cost: CostModel
 ) -> Float[Tensor, " blocks"]:
     """``rho(b) = S(b) / C(b)`` of all blocks: sub-blocks in the given order, hidden dims last."""

@@ -182,7 +182,10 @@ class APTController:
         prune = mask = tune = None
         if in_window and self.pruner is not None and salience is not None:
             plan = self.pruner.plan(step, state.structure, salience.blocks)
-            prune, mask = (plan, None) if is_event else (None, plan)
+            if is_event:
+                prune = self.pruner.explained(plan, state.structure, salience.blocks)
+            else:
+                mask = plan
         if self.tuner is not None and is_event and salience is not None:
             structure = state.structure if prune is None else prune.structure
             event_index = self.scheduler.event_steps.index(step) + 1

@@ -217,7 +217,7 @@ class APTrainer:
             self.modules, snapshot.after(surgery, reset=self.reset_optimizer)
         )
         seconds = time.perf_counter() - started
-        self.state.surgeries.append(surgery_entry(self.state, surgery, seconds))
+        self.state.surgeries.append(surgery_entry(self.state, surgery, seconds, decision.prune))
         self.callbacks.on_surgery(self.state, surgery)
         return self.engine
 

@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from apt_core.distiller.self_distiller import Loss
+from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery
+from apt_core.pruner.policy import PrunePlan
 from apt_core.report import PARAMETERS, RunReport
 from apt_core.trainer.engine import StepOutcome
 from apt_core.trainer.state import TrainerState
@@ -30,21 +32,41 @@ def shape_metrics(state: TrainerState) -> dict[str, float]:
     }
 
 
-def surgery_entry(state: TrainerState, surgery: Surgery, seconds: float) -> Mapping[str, Any]:
-    """One line of a run's history of surgeries, JSON-able."""
-    after = surgery.structure_after
-    return {
+def surgery_entry(
+    state: TrainerState, surgery: Surgery, seconds: float, plan: PrunePlan | None = None
+) -> Mapping[str, Any]:
+    """One line of a run's history of surgeries, JSON-able.
+
+    Args:
+        state: the run's state after the surgery.
+        surgery: what was done.
+        seconds: how long it took.
+        plan: which blocks stay and why, where that was decided beforehand.
+
+    Returns:
+        Step, shape before and after, what happened.
+    """
+    before, after = surgery.structure_before, surgery.structure_after
+    entry = {
         "step": state.step,
         "seconds": seconds,
         "sparsity": state.sparsity,
-        "hidden_size": after.hidden_size,
-        "heads": [s.num_heads for s in after.of_kind("attention")],
-        "neurons": [s.num_units for s in after.of_kind("ffn")],
+        **_shape_of(after),
         "ranks": dict(after.ranks),
+        "before": {**_shape_of(before), "ranks": dict(before.ranks)},
         "pruned": surgery.kept is not None,
         "grown": len(surgery.rank_changes),
         "teacher_changed": surgery.teacher_changed,
         "has_teacher": state.has_teacher,
+    }
+    return entry | ({"border": plan.border} if plan is not None and plan.border else {})
+
+
+def _shape_of(structure: Structure) -> dict[str, Any]:
+    return {
+        "hidden_size": structure.hidden_size,
+        "heads": [s.num_heads for s in structure.of_kind("attention")],
+        "neurons": [s.num_units for s in structure.of_kind("ffn")],
     }
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from apt_core.report import RunReport
 from orchestrator.reports.records import SweepRecords
-from orchestrator.reports.row_marks import MIXED_MODES_MARK
+from orchestrator.reports.row_marks import CHOSEN_MARK, MIXED_MODES_MARK
 from orchestrator.reports.rows import Row, TaskTable, label_of
 from orchestrator.reports.settings import flatten, text_of
 from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD
@@ -28,7 +28,7 @@ def find_warnings(records: SweepRecords, tables: Sequence[TaskTable]) -> tuple[s
     Returns:
         Sentences, the gravest first: missing results, what does not compare, weak evidence.
     """
-    found = [*_unfinished(records), *records.warnings]
+    found = [*_unfinished(records), *records.warnings, *_official(records)]
     for table in tables:
         about = f"{table.title}: " if len(tables) > 1 else ""
         found += [f"{about}{text}" for text in _warnings_of(table)]
@@ -40,6 +40,7 @@ def _warnings_of(table: TaskTable) -> list[str]:
         *_no_baseline(table),
         *_differing_environment(table),
         *_mixed_modes(table),
+        *_chosen_on_reported_rows(table),
         *_missed_sparsity(table),
         *_slower_than_dense(table),
         *_repeated_seeds(table),
@@ -107,6 +108,24 @@ def _mixed_modes(table: TaskTable) -> list[str]:
     ]
     what = "Modes differ between rows, so differences are of settings too"
     return [f"{what}: {_named(texts)}."] if texts else []
+
+
+def _official(records: SweepRecords) -> list[str]:
+    """The authors' code is not the paper: who compares numbers has to know."""
+    official = sum(own.get("mode") == "official" for own in records.settings.values())
+    if not official:
+        return []
+    which = "All" if official == len(records.settings) else f"{official} of them"
+    return [
+        f"Trials in mode official: {which}. They follow the authors' code where it differs from "
+        "the paper, so they do not compare to runs in mode paper."
+    ]
+
+
+def _chosen_on_reported_rows(table: TaskTable) -> list[str]:
+    rows = [label_of(row.key) for row in table.rows if CHOSEN_MARK in row.marks]
+    what = "Weights or teachers were chosen on the rows that are reported, so scores are too good"
+    return [f"{what}: {_named(rows)}."] if rows else []
 
 
 def _missed_sparsity(table: TaskTable) -> list[str]:

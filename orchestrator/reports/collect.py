@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from apt_core.errors import DataError
@@ -20,6 +21,7 @@ from orchestrator.reports.records import (
 )
 from orchestrator.reports.settings import flatten
 
+MAX_LOSS_POINTS = 100
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -101,7 +103,7 @@ def _read_trial(folder: Path, reading: _Reading) -> None:
     run_id = report.run_id if report else folder.name
     curves = _read_curves(folder, reading.warnings)
     if report and report.history:
-        curves = Curves(report.history, curves.shape, curves.last_step)
+        curves = replace(curves, evals=report.history)
     if settings is not None:
         reading.settings[run_id] = settings
     reading.curves[run_id] = curves
@@ -215,16 +217,35 @@ def _read_curves(folder: Path, warnings: list[str]) -> Curves:
     path = folder / "metrics.jsonl"
     evals: list[EvalPoint] = []
     shape: list[ShapePoint] = []
+    losses: list[tuple[int, float]] = []
     last_step = None
-    for step, values in _read_lines(path, warnings):
+    for step, values in read_log(path, warnings):
         last_step = step
         evals.extend(_eval_point(step, values))
         _extend_shape(shape, step, values)
-    return Curves(tuple(evals), tuple(shape), last_step)
+        loss = _number(values, "train/loss")
+        if loss is not None:
+            losses.append((step, loss))
+    return Curves(tuple(evals), tuple(shape), _thinned(losses), last_step)
 
 
-def _read_lines(path: Path, warnings: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Step and values of every readable line; one warning counts the others."""
+def _thinned(points: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    """At most `MAX_LOSS_POINTS`: the means of equally many neighbours, at their last step."""
+    size = -(-len(points) // MAX_LOSS_POINTS) or 1
+    stretches = [points[i : i + size] for i in range(0, len(points), size)]
+    return tuple((part[-1][0], fmean(loss for _, loss in part)) for part in stretches)
+
+
+def read_log(path: Path, warnings: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Step and values of every readable line of a ``metrics.jsonl``; one warning for the others.
+
+    Args:
+        path: The file; one that is missing has no lines.
+        warnings: Where the warning goes.
+
+    Yields:
+        (step, values) in the order of the file.
+    """
     if not path.exists():
         return
     num_torn = 0
@@ -254,8 +275,9 @@ def _extend_shape(shape: list[ShapePoint], step: int, values: Mapping[str, Any])
     sparsity = _number(values, "model/sparsity")
     if sparsity is None:
         return
-    point = ShapePoint(step, sparsity, _number(values, "model/rank_mean"))
-    same = [p for p in shape[-2:] if (p.sparsity, p.rank_mean) == (point.sparsity, point.rank_mean)]
+    rank, hidden_size = _number(values, "model/rank_mean"), _number(values, "model/hidden_size")
+    point = ShapePoint(step, sparsity, rank, hidden_size)
+    same = [p for p in shape[-2:] if astuple(p)[1:] == astuple(point)[1:]]
     if len(same) == 2:  # noqa: PLR2004 - the middle one of three equal points says nothing
         shape[-1] = point
     else:

@@ -1,81 +1,36 @@
-"""Draw panels of lines or points with matplotlib, as SVG and PNG."""
+"""Draw figures with matplotlib, as SVG, PNG and PDF."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.reports import series
-from orchestrator.reports.series import Line
+from orchestrator.reports.axes import draw_content, widen
+from orchestrator.reports.panels import Boxes, Content, Heat, Panel
+from orchestrator.reports.styles import GRID, INK, Styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colour-blind-safe palette without black and yellow, so that every colour is
-# visible on white and on black.
-PALETTE = ("#7f7f7f", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-DASHES = ("-", "--", "-.", ":")
-INK = "#222222"
-GRID = "#d4d4d4"
-MAX_FULL_LINES = 24
-"""More curves than this are drawn faintly, with a mean per row."""
+ENDINGS = ("svg", "png", "pdf")
+PNG_DPI = 130
+ROW_HEIGHT = 0.24
+"""Inches that one row of a map takes."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One coordinate system of a figure."""
-
-    lines: Sequence[Line]
-    x_label: str
-    y_label: str
-    kind: str
-    """``curve``, ``steps`` or ``points``."""
-    reference: float | None = None
-    """Where a vertical line marks the dense model."""
-    min_x_span: float = 0.0
-    """The axis shows at least this much, so that small differences do not look large."""
-    min_y_span: float = 0.0
-
-
-@dataclass(frozen=True)
-class Style:
-    """How the lines and points of one row look."""
-
-    color: str
-    marker: str
-    dash: str
-    step_width: float
-    """Step lines lie on each other: the later ones are thinner, so that all can be seen."""
-
-
-Styles = Mapping[str, Style]
-"""By the label of the row."""
-
-
-def make_styles(labels: Iterable[str]) -> Styles:
-    """A colour, marker and dash for every row; their periods differ: combinations repeat late."""
-    return {
-        label: Style(
-            PALETTE[i % len(PALETTE)],
-            MARKERS[i % len(MARKERS)],
-            DASHES[i % len(DASHES)],
-            max(1.2, 3.6 - 0.4 * i),
-        )
-        for i, label in enumerate(labels)
-    }
-
-
-def draw(panels: Sequence[Panel], styles: Styles, svg: Path, png: Path) -> None:
-    """Draw the panels of one figure.
+def draw(
+    contents: Sequence[Content], styles: Styles, path: Path, *, num_columns: int | None = None
+) -> None:
+    """Draw one figure.
 
     Args:
-        panels: All of one kind; those of steps stand above each other, others side by side.
-        styles: How each row looks.
-        svg: The vector file to write: transparent, its texts as text.
-        png: The bitmap file to write: on white.
+        contents: What stands in it, row by row, all of one type and kind. Panels of steps stand
+            above each other, everything else side by side.
+        styles: How each row of the report looks.
+        path: The file to write without its ending: an SVG (transparent, its texts as text), a
+            PNG (on white) and a PDF.
+        num_columns: How many stand side by side, where not all or one.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -83,7 +38,8 @@ def draw(panels: Sequence[Panel], styles: Styles, svg: Path, png: Path) -> None:
 
     settings: dict[str, Any] = {
         "svg.fonttype": "none",
-        "svg.hashsalt": svg.stem,
+        "svg.hashsalt": path.name,
+        "pdf.fonttype": 42,
         "font.size": 10,
         "text.color": INK,
         "axes.edgecolor": INK,
@@ -91,126 +47,134 @@ def draw(panels: Sequence[Panel], styles: Styles, svg: Path, png: Path) -> None:
         "xtick.color": INK,
         "ytick.color": INK,
     }
+    columns = num_columns or (1 if _is_stacked(contents) else len(contents))
     with mpl.rc_context(settings):
-        figure = Figure(figsize=_size(panels), layout="constrained")
+        figure = Figure(figsize=_size(contents, columns), layout="constrained")
         FigureCanvasAgg(figure)
-        is_stacked = panels[0].kind == "steps"
-        shape = (len(panels), 1) if is_stacked else (1, len(panels))
-        axes = figure.subplots(*shape, squeeze=False, sharex=is_stacked, sharey=not is_stacked).flat
-        for panel, ax in zip(panels, axes, strict=True):
-            _draw_panel(ax, panel, styles)
-            # Only the outer axes name what panels share; step panels share x, the others y.
-            if panel is not panels[-1] and is_stacked:
-                ax.set_xlabel("")
-            if panel is not panels[0] and not is_stacked:
-                ax.set_ylabel("")
-        _add_legend(figure, panels, styles)
-        _save(figure, svg, png)
+        _draw_all(figure, contents, styles, columns)
+        _add_legend(figure, contents, styles)
+        _save(figure, path)
 
 
-def _size(panels: Sequence[Panel]) -> tuple[float, float]:
-    if panels[0].kind == "steps":
-        return 7.2, 2.4 * len(panels) + 1.2
-    return max(7.2, 4.2 * len(panels)), 4.6
+def _is_stacked(contents: Sequence[Content]) -> bool:
+    first = contents[0]
+    return isinstance(first, Panel) and first.kind == "steps"
 
 
-def _draw_panel(ax: "Axes", panel: Panel, styles: Styles) -> None:
-    if panel.reference is not None:
-        ax.axvline(panel.reference, color=INK, linewidth=0.8, linestyle=":")
-    {"curve": _draw_curves, "steps": _draw_steps, "points": _draw_points}[panel.kind](
-        ax, panel.lines, styles
+def _size(contents: Sequence[Content], columns: int) -> tuple[float, float]:
+    """Width and height in inches."""
+    num_rows = -(-len(contents) // columns)
+    if _is_stacked(contents):
+        return 7.2, 2.2 * num_rows + 1.2
+    if isinstance(contents[0], Heat):
+        height = ROW_HEIGHT * sum(_height(contents, columns, i) for i in range(num_rows))
+        return max(4.6 * columns, 6.0), height + 1.4 * num_rows
+    return max(7.2, 4.2 * columns), 3.4 * num_rows + 1.2
+
+
+def _height(contents: Sequence[Content], columns: int, index: int) -> int:
+    """Rows of the highest map in one line of maps."""
+    line = contents[index * columns : (index + 1) * columns]
+    return max(len(heat.rows) for heat in line if isinstance(heat, Heat))
+
+
+def _draw_all(figure: "Figure", contents: Sequence[Content], styles: Styles, columns: int) -> None:
+    is_stacked = _is_stacked(contents)
+    axes = _make_axes(figure, contents, columns)
+    for ax, content in zip(axes, contents, strict=True):
+        draw_content(ax, content, styles)
+    for i, (ax, content) in enumerate(zip(axes, contents, strict=True)):
+        if isinstance(content, Panel):
+            widen(ax, content)
+        # Only the outer axes name what panels share; step panels share x, the others y.
+        if is_stacked and i < len(contents) - 1:
+            ax.set_xlabel("")
+        if not is_stacked and i % columns:
+            ax.set_ylabel("")
+        if i % columns == columns - 1 or i == len(contents) - 1:
+            _add_percent_scale(ax, content)
+
+
+def _make_axes(figure: "Figure", contents: Sequence[Content], columns: int) -> list["Axes"]:
+    """One for each content; places that are left over stay empty."""
+    num_rows = -(-len(contents) // columns)
+    is_stacked, is_map = _is_stacked(contents), isinstance(contents[0], Heat)
+    ratios = None
+    if is_map:
+        ratios = [_height(contents, columns, i) + 1 for i in range(num_rows)]
+    axes = figure.subplots(
+        num_rows,
+        columns,
+        squeeze=False,
+        sharex=is_stacked,
+        # Points share the metric, and distributions the one ranking of all blocks.
+        sharey=not is_map and not is_stacked,
+        height_ratios=ratios,
     )
-    ax.set_xlabel(panel.x_label)
-    ax.set_ylabel(panel.y_label)
-    ax.set_xlim(_widened(ax.get_xlim(), panel.min_x_span))
-    ax.set_ylim(_widened(ax.get_ylim(), panel.min_y_span))
-    ax.grid(visible=True, color=GRID, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes.flat[len(contents) :]:
+        ax.set_visible(False)
+    return list(axes.flat[: len(contents)])
 
 
-def _widened(limits: tuple[float, float], min_span: float) -> tuple[float, float]:
-    low, high = limits
-    missing = max(min_span - (high - low), 0.0)
-    return low - missing / 2, high + missing / 2
+def _add_percent_scale(ax: "Axes", content: Content) -> None:
+    """A scale on the right that counts in percent of the baseline."""
+    if not isinstance(content, Panel) or not content.level:
+        return
+    level = content.level
+
+    def to_percent(values: Any) -> Any:
+        return 100 * values / level
+
+    def from_percent(values: Any) -> Any:
+        return values * level / 100
+
+    scale = ax.secondary_yaxis("right", functions=(to_percent, from_percent))
+    scale.set_ylabel("of full fine-tuning (%)")
 
 
-def _draw_curves(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
-    """A line per run; of very many runs, faint lines and the mean of each row."""
-    is_crowded = len(lines) > MAX_FULL_LINES
-    for line in lines if is_crowded else ():
-        ax.plot(line.xs, line.ys, color=styles[line.label].color, linewidth=0.6, alpha=0.35)
-    for line in series.mean_lines(lines) if is_crowded else lines:
-        style = styles[line.label]
-        look: dict[str, Any] = {
-            "color": style.color,
-            "linestyle": style.dash,
-            "marker": style.marker,
-        }
-        ax.plot(line.xs, line.ys, **look, linewidth=1.6, markersize=4, alpha=0.9)
-        if line.marks:
-            xs, ys = zip(*line.marks, strict=True)
-            ax.plot(xs, ys, "D", color="none", markeredgecolor=style.color, markersize=8)
-
-
-def _draw_steps(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
-    for line in lines:
-        style = styles[line.label]
-        look: dict[str, Any] = {
-            "color": style.color,
-            "linestyle": style.dash,
-            "linewidth": style.step_width,
-        }
-        ax.plot(line.xs, line.ys, **look, drawstyle="steps-post", alpha=0.9)
-
-
-def _draw_points(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
-    for line in lines:
-        style = styles[line.label]
-        below = [y - low for y, low in zip(line.ys, line.lows, strict=True)]
-        above = [high - y for y, high in zip(line.ys, line.highs, strict=True)]
-        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markersize": 8}
-        ax.errorbar(line.xs, line.ys, yerr=[below, above], capsize=3, **look)
-    _join_groups(ax, lines)
-
-
-def _join_groups(ax: "Axes", lines: Sequence[Line]) -> None:
-    """A thin line through the points of one method."""
-    for group in dict.fromkeys(line.group for line in lines):
-        points = sorted((line.xs[0], line.ys[0]) for line in lines if line.group == group)
-        if len(points) > 1:
-            xs, ys = zip(*points, strict=True)
-            ax.plot(xs, ys, color=INK, linewidth=0.8, alpha=0.5, zorder=1)
-
-
-def _add_legend(figure: "Figure", panels: Sequence[Panel], styles: Styles) -> None:
-    """One entry per row, not per run."""
+def _add_legend(figure: "Figure", contents: Sequence[Content], styles: Styles) -> None:
+    """One entry per look, not per run."""
     from matplotlib.lines import Line2D
 
-    kind = panels[0].kind
-    labels = list(dict.fromkeys(line.label for panel in panels for line in panel.lines))
+    panels = [content for content in contents if isinstance(content, Panel)]
+    labels = dict.fromkeys(line.label for panel in panels for line in panel.lines)
+    looks = {styles[label].name: styles[label] for label in labels}
     handles = [
         Line2D(
             [],
             [],
-            color=styles[label].color,
-            linestyle="none" if kind == "points" else styles[label].dash,
-            marker="none" if kind == "steps" else styles[label].marker,
-            label=label,
+            color=style.color,
+            linestyle="none" if panels[0].kind == "points" else style.dash,
+            marker="none" if panels[0].kind == "steps" else style.marker,
+            label=name,
         )
-        for label in labels
+        for name, style in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    if isinstance(contents[0], Boxes):
+        border = Line2D([], [], color="#D55E00", marker="D", linestyle="none", label="border")
+        figure.legend(handles=[border], loc="outside lower center", frameon=False)
 
 
-def _save(figure: "Figure", svg: Path, png: Path) -> None:
+def _save(figure: "Figure", path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    figure.draw_without_rendering()
+    # It is laid out by now. `savefig` would draw twice for every file, the canvases draw once.
+    figure.set_layout_engine("none")
+    svg, png, pdf = (str(path.with_name(f"{path.name}.{ending}")) for ending in ENDINGS)
     # Without a date the same data gives the same bytes.
-    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(svg, transparent=True, metadata=metadata)
-    figure.set_layout_engine(
-        "none"
-    )  # it is laid out by now; a second time costs as much as drawing
-    figure.savefig(png, dpi=130, facecolor="white")
+    undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    FigureCanvasPdf(figure).print_pdf(pdf, metadata=undated)
+    figure.set_dpi(PNG_DPI)
+    FigureCanvasAgg(figure).print_png(png)
+    for background in (figure.patch, *(ax.patch for ax in figure.axes)):
+        background.set_alpha(0.0)
+    undated = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(svg, metadata=undated)
 
 
 def inline_svg(path: Path, prefix: str) -> str:

@@ -9,6 +9,7 @@ from orchestrator.reports.columns import detail_columns, grid_of, headline_colum
 from orchestrator.reports.factorial_grid import factorial_grids
 from orchestrator.reports.figures import FigureFiles
 from orchestrator.reports.grid import Grid, slug
+from orchestrator.reports.machines import Machine, machines_of
 from orchestrator.reports.paper_layout import paper_grids
 from orchestrator.reports.records import SweepRecords, UnfinishedTrial
 from orchestrator.reports.rows import Row, TaskTable, label_of
@@ -78,6 +79,8 @@ class Page:
     """Tables over the whole sweep: in the paper's layout, and of factorial designs."""
     commands: Mapping[str, str] = field(default_factory=dict)
     """run_id -> the command that reruns it."""
+    machines: tuple[Machine, ...] = ()
+    """What the finished runs were measured on."""
 
     @property
     def grids(self) -> tuple[Grid, ...]:
@@ -113,6 +116,7 @@ def make_page(
         unplaced=tuple(trial for trial in records.unfinished if trial.cell is None),
         extra=(*factorial_grids(tables), *paper_grids(tables, records.settings)),
         commands={run.run_id: run.command for run in records.reports},
+        machines=machines_of(tables),
     )
 
 

@@ -58,6 +58,7 @@ class ShapePoint:
     step: int
     sparsity: float
     rank_mean: float | None
+    hidden_size: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Curves:
     evals: tuple[EvalPoint, ...] = ()
     shape: tuple[ShapePoint, ...] = ()
     """Change points only: the shape is constant between two of them."""
+    losses: tuple[tuple[int, float], ...] = ()
+    """(step, training loss) of every logged step; of long runs means over stretches."""
     last_step: int | None = None
 
 

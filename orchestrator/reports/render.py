@@ -9,15 +9,17 @@ from markupsafe import Markup
 
 from orchestrator.reports.cells_file import write_cells
 from orchestrator.reports.collect import collect
-from orchestrator.reports.drawing import inline_svg, make_styles
-from orchestrator.reports.figures import FigureFiles, draw_figures
+from orchestrator.reports.drawing import inline_svg
+from orchestrator.reports.figures import MAX_ROWS_DRAWN, FigureFiles, draw_figures
 from orchestrator.reports.grid import slug
 from orchestrator.reports.latex import to_latex
 from orchestrator.reports.page import Page, make_page
 from orchestrator.reports.records import SweepRecords
 from orchestrator.reports.rows import TaskTable, label_of, order_of
+from orchestrator.reports.styles import make_styles
 from orchestrator.reports.table_csv import write_table_csv, write_table_parquet
 from orchestrator.reports.tables import build_tables
+from orchestrator.reports.tradeoffs import method_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class ReportPaths:
     cells_parquet: Path
     """The same."""
     figures: tuple[Path, ...]
-    """The SVG files; a PNG and a CSV of the same name stand beside each."""
+    """The SVG files; a PNG, a PDF and a CSV of the same name stand beside each."""
 
 
 def build_report(sweep_dir: Path, out_dir: Path | None = None) -> ReportPaths:
@@ -82,10 +84,11 @@ def _draw(
 ) -> list[list[FigureFiles]]:
     """The figures of each table; a row of the same name looks alike in all of them."""
     keys = sorted((row.key for table in tables for row in table.rows), key=order_of)
-    styles = make_styles(dict.fromkeys(label_of(key) for key in keys))
+    styles = make_styles({label_of(key): method_of(key) for key in keys})
     suffixes = [f"__{slug(t.title)}" for t in tables] if len(tables) > 1 else [""] * len(tables)
+    max_rows = max(1, MAX_ROWS_DRAWN // max(1, len(tables)))
     return [
-        draw_figures(table, records, folder, styles=styles, suffix=suffix)
+        draw_figures(table, records, folder, styles=styles, suffix=suffix, max_rows=max_rows)
         for table, suffix in zip(tables, suffixes, strict=True)
     ]
 

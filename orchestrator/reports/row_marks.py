@@ -15,6 +15,7 @@ HARDWARE = ("device", "cpu_count", "num_threads", "num_workers")
 """What a run's environment tells of its machine."""
 NO_BASELINE_MARK = "no baseline"
 MIXED_MODES_MARK = "mixed modes: this row is "
+CHOSEN_MARK = "weights or teacher chosen on the reported rows"
 _SEEDS_IN_WORDS = {1: "one seed", 2: "two seeds"}
 _CHOOSERS = ("training.choose_best", "distillation.refresh_teacher")
 
@@ -98,7 +99,7 @@ def _chosen_on_reported_rows(row: Row, settings: Mapping[str, Settings]) -> list
     """The configuration refuses this now; records of other versions may still have it."""
     known = [settings[run_id] for run_id in row.run_ids if run_id in settings]
     return (
-        ["weights or teacher chosen on the reported rows"]
+        [CHOSEN_MARK]
         if any(_chooses_on_reported_rows(own, row.metric_name) for own in known)
         else []
     )

@@ -1,12 +1,11 @@
-"""The data behind the figures as plain numbers, which also stand beside them as CSV (PURE)."""
+"""The curves behind the figures as plain numbers, which also stand beside them as CSV (PURE)."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from apt_core.report import EvalPoint, RunReport
-from orchestrator.reports.records import Curves
+from orchestrator.reports.records import Curves, ShapePoint
 from orchestrator.reports.rows import Row, TaskTable, label_of
-from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD, Stat
 from orchestrator.reports.wording import metric_scale
 
 
@@ -81,61 +80,48 @@ def _mean_of(sequences: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
     return tuple(sum(values) / len(values) for values in zip(*sequences, strict=True))
 
 
+def loss_over_steps(table: TaskTable, curves: Mapping[str, Curves]) -> list[Line]:
+    """The training loss over steps, a line per run."""
+    return [
+        Line(label_of(row.key), run_id, *_split(curves[run_id].losses))
+        for row in table.rows
+        for run_id in _run_ids(row)
+        if run_id in curves and curves[run_id].losses
+    ]
+
+
 def sparsity_over_steps(table: TaskTable, curves: Mapping[str, Curves]) -> list[Line]:
     """Sparsity (%) over steps, a line per run."""
-    return _shape_lines(table, curves, "sparsity")
+    return _shape_lines(table, curves, lambda point: 100 * point.sparsity)
+
+
+def hidden_size_over_steps(table: TaskTable, curves: Mapping[str, Curves]) -> list[Line]:
+    """The hidden size over steps, a line per run that logs it."""
+    return _shape_lines(table, curves, lambda point: point.hidden_size)
 
 
 def rank_over_steps(table: TaskTable, curves: Mapping[str, Curves]) -> list[Line]:
     """The mean adapter rank over steps, a line per run; arms without adapters have none."""
-    return _shape_lines(table, curves, "rank")
+    lines = _shape_lines(table, curves, lambda point: point.rank_mean)
+    return [line for line in lines if any(line.ys)]
 
 
-def _shape_lines(table: TaskTable, curves: Mapping[str, Curves], quantity: str) -> list[Line]:
+def _shape_lines(
+    table: TaskTable, curves: Mapping[str, Curves], read: Callable[[ShapePoint], float | None]
+) -> list[Line]:
     lines = []
     for row in table.rows:
         for run_id in _run_ids(row):
-            points = [
-                (float(p.step), 100 * p.sparsity if quantity == "sparsity" else p.rank_mean)
-                for p in curves.get(run_id, Curves()).shape
-            ]
-            known = [(x, y) for x, y in points if y is not None]
-            if known and (quantity == "sparsity" or any(y > 0 for _, y in known)):
-                xs, ys = zip(*known, strict=True)
-                lines.append(Line(label_of(row.key), run_id, xs, ys))
+            points = curves.get(run_id, Curves()).shape
+            known = [(float(p.step), y) for p in points if (y := read(p)) is not None]
+            if known:
+                lines.append(Line(label_of(row.key), run_id, *_split(known)))
     return lines
 
 
-def metric_vs_sparsity(table: TaskTable) -> list[Line]:
-    """Mean metric over mean sparsity (%), a point with its spread per row."""
-    scale = metric_scale(table.metric_name)
-    return [
-        _point(row, 100 * row.sparsity.mean, row.metric.scaled(scale))
-        for row in table.rows
-        if row.sparsity.mean is not None
-    ]
-
-
-def metric_vs_speedup(table: TaskTable, batch_size: int) -> list[Line]:
-    """Mean metric over mean inference speed-up at one batch size, a point per row."""
-    scale = metric_scale(table.metric_name)
-    points = []
-    for row in table.rows:
-        inference = row.inference.get(batch_size)
-        if inference is not None and inference.speedup.mean is not None:
-            points.append(_point(row, inference.speedup.mean, row.metric.scaled(scale)))
-    return points
-
-
-def _point(row: Row, x: float, metric: Stat) -> Line:
-    """A row as one point; its spread is the standard deviation of 3 runs on, the range of 2."""
-    assert metric.mean is not None
-    assert metric.min_max is not None
-    low, high = metric.min_max
-    if metric.n >= MIN_SEEDS_FOR_SPREAD and metric.std is not None:
-        low, high = metric.mean - metric.std, metric.mean + metric.std
-    group = label_of(replace(row.key, target_sparsity=0.0))
-    return Line(label_of(row.key), "", (x,), (metric.mean,), (low,), (high,), group)
+def _split(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    xs, ys = zip(*points, strict=True)
+    return tuple(map(float, xs)), ys
 
 
 def _run_ids(row: Row) -> list[str]:

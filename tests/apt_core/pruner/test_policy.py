@@ -6,6 +6,7 @@ import torch
 from apt_core.errors import BudgetError
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
+from apt_core.pruner.border import describe_border
 from apt_core.pruner.policy import AdaptivePruner
 from apt_core.pruner.schedule import SparsityScheduler
 from apt_core.pruner.search import BlockSalience, Floors
@@ -101,3 +102,14 @@ def test_before_any_pruning_everything_stays(shapes) -> None:
     scheduler = SparsityScheduler((), (), window=1, start=0, stop=1)
     plan = pruner_of(shapes, scheduler).plan(5, structure, random_salience(structure))
     assert plan.structure == structure
+
+
+def test_an_explained_plan_is_the_same_plan_with_its_border(shapes) -> None:
+    structure, _ = shapes
+    salience, pruner = random_salience(structure), pruner_of(shapes)
+    plan = pruner.plan(20, structure, salience)
+    explained = pruner.explained(plan, structure, salience)
+    assert explained.kept is plan.kept
+    assert explained.structure is plan.structure
+    assert explained.border == describe_border(structure, salience, plan.kept)
+    assert not plan.border

@@ -1,6 +1,7 @@
 """Whole tiny runs, one per arm; engines and worker counts that must not matter."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -72,6 +73,18 @@ def test_an_arm_reaches_its_sparsity_and_is_never_denser_than_its_target(arm):
     assert target <= report.sparsity < target + 0.01
     assert report.warnings == ()
     assert any(surgery["pruned"] for surgery in report.surgeries) == (name in PRUNES)
+
+
+def test_each_surgery_tells_where_it_began_and_each_cut_what_it_turned_on(arm):
+    _, report, _ = arm
+    shape = ("hidden_size", "heads", "neurons", "ranks")
+    for earlier, later in pairwise(report.surgeries):
+        assert {key: earlier[key] for key in shape} == later["before"]
+    for surgery in report.surgeries:
+        assert ("border" in surgery) == surgery["pruned"]
+        if surgery["pruned"]:
+            assert surgery["border"]["neuron"]["num_kept"] == sum(surgery["neurons"])
+            assert surgery["border"]["hidden_dim"]["num"] == surgery["before"]["hidden_size"]
 
 
 def test_ranks_grow_exactly_in_arms_that_grow_them(arm):

@@ -8,6 +8,7 @@ import torch
 
 from apt_core.distiller.self_distiller import Loss
 from apt_core.models.surgery_record import KeptBlocks, Surgery
+from apt_core.pruner.policy import PrunePlan
 from apt_core.pruner.surgery import prune_model
 from apt_core.report import Efficiency
 from apt_core.trainer.engine import StepOutcome
@@ -74,6 +75,21 @@ def test_an_entry_tells_a_surgery_layer_by_layer_and_is_json():
     assert entry["grown"] == 0
     assert not entry["teacher_changed"]
     assert entry["sparsity"] == state.sparsity
+    assert "border" not in entry
+
+
+def test_an_entry_holds_the_shape_before_and_why_it_was_cut():
+    _, state, surgery = pruned("roberta")
+    border = {"head": {"num": 12, "num_kept": 6}}
+    plan = PrunePlan(surgery.kept, surgery.structure_after, 0.5, border=border)
+    entry = surgery_entry(state, surgery, 0.25, plan)
+    before = entry["before"]
+    assert before["heads"] == [4, 4, 4]
+    assert before["neurons"] == [24, 24, 24]
+    assert before["hidden_size"] == 16
+    assert before["ranks"] == dict(surgery.structure_before.ranks)
+    assert len(before["ranks"]) == 9
+    assert entry["border"] == border
 
 
 def test_an_entry_counts_the_adapters_that_grew():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.report import Efficiency, EvalPoint, InferencePoint, RunReport
+from tests.orchestrator.reports.synthetic_surgeries import make_structure, make_surgeries
 
 DENSE_LAYER_PARAMS = 85_054_464
 EMBEDDING_PARAMS = 39_000_000
@@ -58,8 +59,9 @@ def make_report(trial: Trial, **changes: Any) -> RunReport:
     best = 0.93 - 0.06 * reached**2 - (0.01 if trial.arm == "lora" else 0.0)
     best -= 0.015 * (trial.ablation != "full") + noise.gauss(0, 0.003)
     history = make_history(trial, best, reached)
-    layer_params = round(DENSE_LAYER_PARAMS * (1 - reached))
-    speedup = 1 / (1 - 0.9 * reached) * noise.uniform(0.98, 1.02)
+    surgeries, shape = make_surgeries(
+        trial.run_id, surgery_steps(trial), reached, grows=trial.ablation != "w/o_AT"
+    )
     report = RunReport(
         run_id=trial.run_id,
         name="demo",
@@ -76,19 +78,10 @@ def make_report(trial: Trial, **changes: Any) -> RunReport:
         total_steps=NUM_STEPS,
         train_time_s=history[-1].train_time_s,
         eval_time_s=history[-1].eval_time_s,
-        efficiency=Efficiency(
-            num_layer_params=layer_params,
-            num_total_params=layer_params + EMBEDDING_PARAMS,
-            num_trainable_params_peak=2_654_208,
-            macs_per_sample=64 * layer_params,
-            peak_train_memory_gib=(2.7 if trial.arm == "ft" else 1.8) + noise.uniform(0, 0.05),
-            inference=tuple(
-                InferencePoint(size, 6.9 * size / speedup, 145 * speedup, 1.1, 6.9 * size)
-                for size in (32, 128)
-            ),
-        ),
+        efficiency=_efficiency(trial, reached, noise),
         history=history,
-        surgeries=tuple({"step": step} for step in surgery_steps(trial)),
+        surgeries=tuple(surgeries),
+        structure=make_structure(shape) if trial.arm != "ft" else {},
         environment=ENVIRONMENT,
         command=f"aptune train --config demo.yaml --set arm={trial.arm} training.seed={trial.seed}",
         step_time_s={
@@ -98,6 +91,24 @@ def make_report(trial: Trial, **changes: Any) -> RunReport:
         },
     )
     return replace(report, **changes)
+
+
+def _efficiency(trial: Trial, reached: float, noise: random.Random) -> Efficiency:
+    layer_params = round(DENSE_LAYER_PARAMS * (1 - reached))
+    speedup = 1 / (1 - 0.9 * reached) * noise.uniform(0.98, 1.02)
+    return Efficiency(
+        num_layer_params=layer_params,
+        num_total_params=layer_params + EMBEDDING_PARAMS,
+        num_trainable_params_peak=2_654_208,
+        macs_per_sample=64 * layer_params,
+        peak_train_memory_gib=(2.7 if trial.arm == "ft" else 1.8) + noise.uniform(0, 0.05),
+        inference=tuple(
+            InferencePoint(
+                size, 6.9 * size / speedup, 145 * speedup, 1.1 - 0.4 * reached, 6.9 * size
+            )
+            for size in (32, 128)
+        ),
+    )
 
 
 def prunes(trial: Trial) -> bool:
@@ -156,6 +167,7 @@ def metric_lines(report: RunReport, trial: Trial, every: int = 5) -> list[dict[s
         values: dict[str, float] = {
             "train/loss": 1 / step,
             "model/sparsity": sparsity_at(trial, step, report.sparsity),
+            "model/hidden_size": round(768 * (1 - sparsity_at(trial, step, report.sparsity) / 2)),
         }
         if trial.arm != "ft":
             values["model/rank_mean"] = 8.0 * (1 + done * (trial.ablation != "w/o_AT"))

@@ -132,3 +132,22 @@ def test_rows_of_different_modes_are_told() -> None:
     records = SweepRecords("sweep", tuple(runs), settings=settings)
     warning = the_warning(list(find_warnings(records, build_tables(records))), "Modes differ")
     assert warning.endswith("too: ft (paper), lora (official).")
+
+
+@pytest.mark.parametrize(("official", "words"), [((1, 2, 3), "All"), ((1,), "1 of them")])
+def test_mode_official_is_said(official: tuple[int, ...], words: str) -> None:
+    reports = seeds(Trial("ft"))
+    settings = {
+        run.run_id: {"mode": "official" if run.seed in official else "paper"} for run in reports
+    }
+    records = SweepRecords("sweep", tuple(reports), settings=settings)
+    warning = the_warning(list(find_warnings(records, build_tables(records))), "in mode official")
+    assert warning.startswith(f"Trials in mode official: {words}.")
+
+
+def test_scores_on_rows_that_also_chose_the_weights_are_said() -> None:
+    reports = seeds(Trial("ft"))
+    own = {"training.choose_best": True, "data.holdout_rows": 0}
+    records = SweepRecords("sweep", tuple(reports), settings={run.run_id: own for run in reports})
+    warning = the_warning(list(find_warnings(records, build_tables(records))), "too good")
+    assert warning.endswith("scores are too good: ft.")

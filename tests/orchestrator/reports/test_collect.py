@@ -123,3 +123,30 @@ def test_only_the_trials_of_the_last_launch_are_read(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "demo", trials)
     (sweep / "sweep.json").write_text(json.dumps({"run_ids": [trials[0].run_id]}))
     assert [report.run_id for report in collect(sweep).reports] == [trials[0].run_id]
+
+
+def test_losses_of_long_runs_are_means_over_stretches(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path, Trial("lora"))
+    lines = [
+        json.dumps({"step": step, "time_ms": 0, "values": {"train/loss": float(step)}})
+        for step in range(1, 251)
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    (curves,) = collect(tmp_path).curves.values()
+    # 250 points become 84 stretches of 3: 1, 2, 3 is told as 2 at step 3; 250 is alone.
+    assert len(curves.losses) == 84
+    assert curves.losses[0] == (3, 2.0)
+    assert curves.losses[-1] == (250, 250.0)
+
+
+def test_a_change_of_hidden_size_alone_is_a_point_of_the_shape(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path, Trial("lora"))
+    lines = [
+        json.dumps(
+            {"step": i, "time_ms": 0, "values": {"model/sparsity": 0, "model/hidden_size": d}}
+        )
+        for i, d in enumerate((8, 8, 8, 4))
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    (curves,) = collect(tmp_path).curves.values()
+    assert [(p.step, p.hidden_size) for p in curves.shape] == [(0, 8.0), (2, 8.0), (3, 4.0)]

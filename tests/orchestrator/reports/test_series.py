@@ -32,31 +32,6 @@ def test_the_metric_is_drawn_over_training_time_with_surgeries_on_the_line() -> 
     assert all(min(line.ys) < y < max(line.ys) for _, y in line.marks)
 
 
-def test_points_carry_std_for_three_seeds_and_the_range_for_two() -> None:
-    trials = [Trial("ft", seed=s) for s in (1, 2)] + [Trial("lora", seed=s) for s in (1, 2, 3)]
-    table, _ = table_and_curves(*trials)
-    ft, lora = series.metric_vs_sparsity(table)
-    metric = table.rows[0].metric.scaled(100)
-    assert (ft.lows[0], ft.highs[0]) == metric.min_max
-    metric = table.rows[1].metric.scaled(100)
-    assert metric.std is not None
-    assert lora.highs[0] - lora.ys[0] == pytest.approx(metric.std)
-    assert lora.ys[0] - lora.lows[0] == pytest.approx(metric.std)
-
-
-def test_one_method_at_two_sparsities_is_one_group_and_its_ablation_another() -> None:
-    table, _ = table_and_curves(
-        Trial("apt", 0.4), Trial("apt", 0.6), Trial("apt", 0.6, ablation="w/o_Ds")
-    )
-    groups = [line.group for line in series.metric_vs_speedup(table, 32)]
-    assert groups[0] == groups[1] != groups[2]
-
-
-def test_a_batch_size_that_nobody_measured_has_no_points() -> None:
-    table, _ = table_and_curves(Trial("ft"))
-    assert series.metric_vs_speedup(table, 7) == []
-
-
 def test_arms_without_adapters_have_no_rank_line() -> None:
     table, _ = table_and_curves(Trial("ft"), Trial("lora"))
     ft, lora = (row.runs[0].run_id for row in table.rows)
@@ -67,6 +42,19 @@ def test_arms_without_adapters_have_no_rank_line() -> None:
     assert [line.label for line in series.rank_over_steps(table, curves)] == ["lora"]
     sparsity_lines = series.sparsity_over_steps(table, curves)
     assert [line.label for line in sparsity_lines] == ["ft", "lora"]
+
+
+def test_loss_and_hidden_size_are_lines_of_the_runs_that_log_them() -> None:
+    table, _ = table_and_curves(Trial("ft"), Trial("lora"))
+    ft, lora = (row.runs[0].run_id for row in table.rows)
+    curves = {
+        ft: Curves(shape=(ShapePoint(1, 0.0, None, 768.0), ShapePoint(2, 0.0, None, 700.0))),
+        lora: Curves(losses=((5, 0.5), (10, 0.25))),
+    }
+    (loss,) = series.loss_over_steps(table, curves)
+    assert (loss.label, loss.xs, loss.ys) == ("lora", (5.0, 10.0), (0.5, 0.25))
+    (size,) = series.hidden_size_over_steps(table, curves)
+    assert (size.label, size.xs, size.ys) == ("ft", (1.0, 2.0), (768.0, 700.0))
 
 
 def test_the_mean_line_leaves_out_runs_that_stopped_early() -> None:
