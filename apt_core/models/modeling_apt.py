@@ -101,11 +101,11 @@ class _Cutter:
         for attention in attentions:
             attention.register_forward_pre_hook(hook, with_kwargs=True)
         if block["position_bias"] == "table":
+            first = getattr(attentions[0], TABLE)
             for attention in attentions[1:]:
-                share_position_table(attention, getattr(attentions[0], TABLE))
-            for attention in attentions[1:]:  # a parameter of its own, as it is in the file
-                table = getattr(attention, TABLE)
-                table.weight = nn.Parameter(table.weight.detach().clone())
+                share_position_table(attention, first)
+                own = nn.Parameter(first.weight.detach().clone())
+                getattr(attention, TABLE).weight = own  # no longer shared, as in the file
 
     def _cut_sub_block(self, layer: Any, block: dict[str, Any], count: int) -> None:
         for path, width in block["readers"]:
@@ -156,11 +156,7 @@ def _remove(layer: Any, block: dict[str, Any], index: int) -> None:
             num_outputs=bypass["num_outputs"],
             cache_layer=index if block["is_cached"] else None,
         )
-        holder = layer.get_submodule(parent)
-        if name.isdigit() and isinstance(holder, nn.ModuleList):
-            holder[int(name)] = replacement
-        else:
-            setattr(holder, name, replacement)
+        setattr(layer.get_submodule(parent), name, replacement)
 
 
 class AptBertForSequenceClassification(PrunedModel, BertForSequenceClassification):
