@@ -1,5 +1,6 @@
 """Trainings that stand in their phases, over shared weights, at the density asked for."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,19 @@ def test_the_density_is_the_one_asked_for(root, density: float) -> None:
         for name, p in rig.student.named_parameters()
         if "encoder.layer" in name and "lora" not in name
     )
+
+
+def test_all_phases_are_cut_by_one_table_of_latencies_and_other_settings_by_another(root) -> None:
+    overrides = ("pruning.constraint=latency_ms", "evaluation.latency_repeats=1")
+    table = root / "latency.json"
+    first = tiny_builder(root, *overrides)
+    first.rig(RETRAINING)
+    written = table.read_text()
+    first.rig(TUNING)
+    assert table.read_text() == written
+    other = tiny_builder(root, *overrides, "pruning.constraint_length=7")
+    assert other.rig(RETRAINING).density < 1
+    assert json.loads(table.read_text())["run_id"] != json.loads(written)["run_id"]
 
 
 def test_rigs_share_frozen_weights_and_no_others(builder: RigBuilder) -> None:
