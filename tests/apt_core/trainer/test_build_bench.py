@@ -8,7 +8,7 @@ import torch
 
 from apt_core.adapters.linear import APTLinear
 from apt_core.bench.flops import Rows
-from apt_core.bench.phases import CONTROL, PHASES, RETRAINING, TUNING, Phase
+from apt_core.bench.phases import CONTROL, PHASES, PLAIN, RETRAINING, TUNING, Phase
 from apt_core.config import config_to_json
 from apt_core.errors import ConfigError, UnsupportedModelError
 from apt_core.trainer.build_bench import RigBuilder, longest_row, measure_phase
@@ -101,7 +101,7 @@ def test_rigs_share_frozen_weights_and_no_others(builder: RigBuilder) -> None:
 def test_full_tuning_has_weights_of_its_own(root) -> None:
     builder = tiny_builder(root, "arm=ft")
     base = {id(p) for p in builder.loaded.model.parameters()}
-    assert not base & {id(p) for p in builder.rig(TUNING).student.parameters()}
+    assert not base & {id(p) for p in builder.rig(PLAIN).student.parameters()}
 
 
 def test_the_control_has_adapters_on_queries_and_values_only(builder: RigBuilder) -> None:
