@@ -34,6 +34,7 @@ class Phase:
 
 
 CONTROL = Phase("control", "dense lora, adapters on q and v")
+PLAIN = Phase("tuning", "the arm's own step: it never changes its shape")
 TUNING = Phase("tuning", "the arm's adapters, no salience", 1.08)
 PRUNING = Phase("pruning", "+ salience and mask decay", 1.12, reads_salience=True)
 TAUGHT = Phase(
@@ -44,6 +45,7 @@ DISTILLING = Phase(
 )
 RETRAINING = Phase("retraining", "after the cuts, no teacher", 0.50, 0.65, is_pruned=True)
 PHASES = (CONTROL, TUNING, PRUNING, TAUGHT, DISTILLING, RETRAINING)
+"""Those of APT."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def timetable(phase: Phase, num_steps: int, *, settle: int, has_teacher: bool) -
     """
     length = num_steps + _SPARE
     whole = settle + length
-    if phase in (CONTROL, TUNING):
+    if phase in (CONTROL, PLAIN, TUNING):
         return Timetable(settle, _settings(whole, whole + settle, window=settle))
     if phase == PRUNING:
         late = {"distillation.start_event": 2} if has_teacher else {}

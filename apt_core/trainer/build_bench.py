@@ -1,6 +1,7 @@
 """Trainings that stand in one phase each, from configuration: what `aptune bench` times."""
 
 import copy
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +31,6 @@ from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.callbacks import Callbacks
 from apt_core.trainer.rng import seed_everything
 
-_RUN_ID = "bench"
 _MEMORY_STEPS = 2
 """One by itself, one under the profiler."""
 
@@ -129,7 +129,10 @@ class RigBuilder:
 
     def _calibration(self, config: ExperimentConfig, loaded: LoadedModel) -> Calibration:
         """Nothing is measured by it; it says what a cut counts."""
-        cost = build_cost(config, loaded, device=self.device, run_dir=self.scratch, run_id=_RUN_ID)
+        # A table of latencies that lies there serves all phases, but no other model or settings.
+        key = repr(self.config.result_key())
+        run_id = f"bench-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+        cost = build_cost(config, loaded, device=self.device, run_dir=self.scratch, run_id=run_id)
         return Calibration(tuple, self.device, cost=cost)
 
 

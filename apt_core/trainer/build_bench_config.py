@@ -6,6 +6,7 @@ from typing import Any
 from apt_core.bench.phases import (
     CONTROL,
     DISTILLING,
+    PLAIN,
     PRUNING,
     RETRAINING,
     TAUGHT,
@@ -54,7 +55,7 @@ def phases_of(config: ExperimentConfig) -> tuple[Phase, ...]:
     """
     switches = config.switches
     if not switches.has_events:
-        return (CONTROL, TUNING)
+        return (CONTROL, PLAIN)
     own_teacher = not switches.distill or switches.teacher == "self"
     if not switches.prune or switches.pruning_method != "gradual" or not own_teacher:
         name = config.arm if config.ablation == "full" else f"{config.arm} {config.ablation}"

@@ -6,6 +6,7 @@ from apt_core.bench.phases import (
     CONTROL,
     DISTILLING,
     PHASES,
+    PLAIN,
     PRUNING,
     RETRAINING,
     TAUGHT,
@@ -23,7 +24,7 @@ def steps(text: object) -> int:
 
 @pytest.mark.parametrize("settle", [2, 20])
 @pytest.mark.parametrize("num_steps", [1, 2, 23])
-@pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
+@pytest.mark.parametrize("phase", [*PHASES, PLAIN], ids=lambda phase: phase.name)
 def test_every_measured_step_is_in_its_phase(phase: Phase, num_steps: int, settle: int) -> None:
     times = timetable(phase, num_steps, settle=settle, has_teacher=True)
     found = times.settings

@@ -1,5 +1,6 @@
 """Trainings that stand in their phases, over shared weights, at the density asked for."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from apt_core.adapters.linear import APTLinear
 from apt_core.bench.flops import Rows
-from apt_core.bench.phases import CONTROL, PHASES, RETRAINING, TUNING, Phase
+from apt_core.bench.phases import CONTROL, PHASES, PLAIN, RETRAINING, TUNING, Phase
 from apt_core.config import config_to_json
 from apt_core.errors import ConfigError, UnsupportedModelError
 from apt_core.trainer.build_bench import RigBuilder, longest_row, measure_phase
@@ -71,6 +72,19 @@ def test_the_density_is_the_one_asked_for(root, density: float) -> None:
     )
 
 
+def test_all_phases_are_cut_by_one_table_of_latencies_and_other_settings_by_another(root) -> None:
+    overrides = ("pruning.constraint=latency_ms", "evaluation.latency_repeats=1")
+    table = root / "latency.json"
+    first = tiny_builder(root, *overrides)
+    first.rig(RETRAINING)
+    written = table.read_text()
+    first.rig(TUNING)
+    assert table.read_text() == written
+    other = tiny_builder(root, *overrides, "pruning.constraint_length=7")
+    assert other.rig(RETRAINING).density < 1
+    assert json.loads(table.read_text())["run_id"] != json.loads(written)["run_id"]
+
+
 def test_rigs_share_frozen_weights_and_no_others(builder: RigBuilder) -> None:
     first, second = builder.rig(CONTROL), builder.rig(TUNING)
     ours = dict(first.student.named_parameters())
@@ -87,7 +101,7 @@ def test_rigs_share_frozen_weights_and_no_others(builder: RigBuilder) -> None:
 def test_full_tuning_has_weights_of_its_own(root) -> None:
     builder = tiny_builder(root, "arm=ft")
     base = {id(p) for p in builder.loaded.model.parameters()}
-    assert not base & {id(p) for p in builder.rig(TUNING).student.parameters()}
+    assert not base & {id(p) for p in builder.rig(PLAIN).student.parameters()}
 
 
 def test_the_control_has_adapters_on_queries_and_values_only(builder: RigBuilder) -> None:

@@ -5,6 +5,7 @@ import pytest
 from apt_core.bench.phases import (
     CONTROL,
     PHASES,
+    PLAIN,
     PRUNING,
     RETRAINING,
     TUNING,
@@ -26,8 +27,8 @@ UNTAUGHT = (CONTROL, TUNING, PRUNING, RETRAINING)
         ("apt", "w/o_AT", PHASES),
         ("apt", "w/o_Ds", UNTAUGHT),
         ("apt", "w/o_AT+Ds", UNTAUGHT),
-        ("lora", "full", (CONTROL, TUNING)),
-        ("ft", "full", (CONTROL, TUNING)),
+        ("lora", "full", (CONTROL, PLAIN)),
+        ("ft", "full", (CONTROL, PLAIN)),
     ],
 )
 def test_an_arm_has_the_phases_that_it_goes_through(arm, ablation, expected) -> None:
