@@ -16,8 +16,8 @@ from orchestrator.reports.series import Line
 from orchestrator.reports.styles import Styles
 from orchestrator.reports.wording import metric_unit
 
-MAX_ROWS_DRAWN = 6
-"""Rows of a table that get figures of their first run; those of every run are a command away."""
+MAX_ROWS_DRAWN = 3
+"""Rows of a report that get figures of their first run; `aptune explain` draws any run's."""
 SPREAD = "Bars: 95% interval of the mean over 3 or more seeds, range over 2."
 JOINED = f"Means over seeds; thin lines join one method. {SPREAD}"
 

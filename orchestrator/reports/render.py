@@ -86,7 +86,7 @@ def _draw(
     keys = sorted((row.key for table in tables for row in table.rows), key=order_of)
     styles = make_styles({label_of(key): method_of(key) for key in keys})
     suffixes = [f"__{slug(t.title)}" for t in tables] if len(tables) > 1 else [""] * len(tables)
-    max_rows = max(1, MAX_ROWS_DRAWN // max(1, len(tables)))
+    max_rows = MAX_ROWS_DRAWN // max(1, len(tables))
     return [
         draw_figures(table, records, folder, styles=styles, suffix=suffix, max_rows=max_rows)
         for table, suffix in zip(tables, suffixes, strict=True)

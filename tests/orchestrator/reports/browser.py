@@ -38,9 +38,15 @@ class Watched:
         self.page = browser.new_page(viewport=viewport or DESKTOP)
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        self.missing: list[str] = []
+        self.page.on("response", self._on_response)
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def _on_response(self, response) -> None:
+        if response.status >= 400:
+            self.missing.append(response.url)
 
     def _on_console(self, message) -> None:
         if message.type in {"error", "warning"}:

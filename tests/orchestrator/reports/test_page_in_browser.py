@@ -174,7 +174,7 @@ def test_what_weakens_a_row_stands_beside_its_name(page) -> None:
 
 
 def test_figures_of_a_run_unfold(page) -> None:
-    summary = page.locator("summary", has_text="One run of apt 60%")
+    summary = page.locator("summary", has_text="One run of apt 40%")
     figure = page.locator(f"{SECTION} details", has=summary).locator("figure").first
     assert not figure.is_visible()
     summary.click()
