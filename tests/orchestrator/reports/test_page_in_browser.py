@@ -148,7 +148,7 @@ def test_a_rows_name_leads_to_its_commands_even_when_folded_or_filtered(page) ->
     page.evaluate("id => { document.getElementById(id).open = false; }", target)
     link.click()
     command = page.locator(f"[id='{target}'] code").first
-    assert command.is_visible()
+    command.wait_for(state="visible", timeout=10_000)  # the page learns of the link afterwards
     box = command.bounding_box()
     assert box is not None
     assert 0 <= box["y"] < DESKTOP["height"]
