@@ -47,6 +47,10 @@ DryRunOption = Annotated[
         help="Print the configuration, the trials, the schedule and an estimate; start nothing.",
     ),
 ]
+RESULTS_DIR = Path("runs")
+ResultsDirOption = Annotated[
+    Path, typer.Option("--results-dir", help="Where run ids are looked up.", metavar="FOLDER")
+]
 ModelTypeOption = Annotated[
     str | None,
     typer.Option(

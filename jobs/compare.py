@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from apt_core.errors import DataError
-from jobs.common import EXIT_OK, make_console, run_app
-from jobs.run_folders import RESULTS_DIR, ResultsDirOption, find_runs
+from jobs.common import EXIT_OK, RESULTS_DIR, ResultsDirOption, make_console, run_app
+from orchestrator.trials import find_runs
 
 EPILOG = """
 Examples:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jobs.common import EXIT_OK, make_console, run_app, say
-from jobs.run_folders import RESULTS_DIR, ResultsDirOption, find_run
+from jobs.common import EXIT_OK, RESULTS_DIR, ResultsDirOption, make_console, run_app, say
+from orchestrator.trials import find_run
 
 if TYPE_CHECKING:
     from apt_core.report import RunReport

@@ -9,9 +9,9 @@ import typer
 
 from apt_core.config.load import config_from_json
 from apt_core.errors import ConfigError
-from jobs.common import EXIT_OK, make_console, run_app, say
+from jobs.common import EXIT_OK, RESULTS_DIR, ResultsDirOption, make_console, run_app, say
 from orchestrator.execution.status import CONFIG_FILE, RESULT_FILE
-from orchestrator.trials import find_trial
+from orchestrator.trials import find_finished_run
 
 if TYPE_CHECKING:
     from apt_core.trainer.build_export import ExportRecord
@@ -61,16 +61,14 @@ def export(
             "--out", "-o", help="Folder to write; default: export-FORMAT in the trial's folder."
         ),
     ] = None,
-    results_dir: Annotated[
-        Path, typer.Option("--results-dir", help="Where run ids are looked for.")
-    ] = Path("runs"),
+    results_dir: ResultsDirOption = RESULTS_DIR,
 ) -> int:
     """Write a trained model in another format, and verify it before calling it done.
 
     The export is loaded again in a fresh process without aptune, its logits on real batches are
     compared with the trained model's, and its latency is measured beside the unpruned model's.
     """
-    run_dir = find_trial(run, results_dir)
+    run_dir = find_finished_run(run, results_dir)
     folder = out or run_dir / f"export-{to}"
     record = _ship(run_dir, to, folder)
     _tell(record, folder)

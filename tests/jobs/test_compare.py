@@ -42,7 +42,7 @@ def test_a_sweep_stands_for_all_its_runs(runs: Path) -> None:
     ("names", "message"),
     [
         (["nothing", "else"], "'nothing' is no folder of a trial"),
-        (["roberta-sst2-ft", "x"], "is the beginning of 2 run ids"),
+        (["roberta-sst2-ft", "x"], "is the beginning of 2 runs"),
         (["roberta-sst2-ft-full-0-s1"], "two or more different runs"),
         (["roberta-sst2-ft-full-0-s1", "roberta-sst2-ft-full-0-s1"], "two or more different"),
     ],
