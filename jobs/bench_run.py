@@ -104,7 +104,7 @@ def say_plan(plan: BenchPlan) -> int:
     say(console, f"{plan.config.model.path}, {weights}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("phase", "what", "steps before", "timed steps", "time aim", "memory aim"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "phase")
     for phase in plan.phases:
         _, lead = in_phase(plan.config, phase, settings.num_steps)
         aims = (phase.aim_at(settings.density, aim) for aim in (phase.time_aim, phase.memory_aim))

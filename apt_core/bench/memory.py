@@ -64,7 +64,9 @@ def live_tensor_bytes() -> int:
     for found in gc.get_objects():
         if issubclass(type(found), torch.Tensor) and found.device.type == "cpu":
             storage = found.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            # A tensor that a tracer left behind names a CPU, but its storage is nowhere.
+            if storage.device.type == "cpu":
+                storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
 
 

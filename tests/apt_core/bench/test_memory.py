@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from apt_core.bench.memory import in_isolation, live_tensor_bytes, peak_of
 
@@ -20,6 +21,14 @@ def test_tensors_that_share_memory_count_once() -> None:
     del held
     assert live_tensor_bytes() - before == 3 * MIB
     del view
+    assert live_tensor_bytes() == before
+
+
+def test_what_a_tracer_left_behind_takes_no_memory() -> None:
+    before = live_tensor_bytes()
+    with FakeTensorMode():
+        left_behind = torch.zeros(3 * MIB, dtype=torch.uint8)
+    assert left_behind.device == CPU
     assert live_tensor_bytes() == before
 
 
