@@ -9,6 +9,7 @@ from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.status import TrialState, finished_report, read_status, write_status
 from orchestrator.execution.trial import WorkerGroup
 from orchestrator.execution.worker import train_in_worker
@@ -45,6 +46,9 @@ class StopTune(tune.Callback):
 
 def run_trial(config: dict[str, Any]) -> None:
     """Run one trial and leave the verdict in its folder; a failed training does not raise.
+
+    What does raise is the death of Ray's controller: Tune then runs the trial again (see
+    `tune_run`), and the training goes on from its checkpoint.
 
     Args:
         config: Under ``cell`` (the one key of the grid search): ``payload`` of the trial,
@@ -84,7 +88,8 @@ def _ray_trainer(cell: dict[str, Any]) -> Any:
         ),
         run_config=RunConfig(
             name=payload["run_id"],
-            storage_path=cell["storage"],
+            # Ray silently resumes what lies in an old folder, its count of failures included.
+            storage_path=str(new_numbered_dir(Path(cell["storage"]) / payload["run_id"])),
             failure_config=FailureConfig(max_failures=cell["max_failures"]),
         ),
     )
