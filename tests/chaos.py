@@ -10,8 +10,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,12 +63,29 @@ class Chaos:
         order = list(kinds)
         chance.shuffle(order)
         todo = [(kind, chance.randint(*STEPS_BETWEEN)) for kind in order]
-        while not self.exit_codes or self.exit_codes[-1] != 0:
+        while self.launch(todo, chance) != 0:
             assert len(self.exit_codes) < max_launches, self.story()
-            with self._launch() as sweep:
-                self._strike_while_it_runs(sweep, todo, chance)
-                self.exit_codes.append(self._wait(sweep))
         assert todo == [], f"the sweep was over before {todo}: {self.story()}"
+
+    def launch(self, todo: list[tuple[str, int]], chance: random.Random) -> int:
+        """Run the command once, strike as long as there is something to do; its exit code."""
+        log = self.results.parent / f"launch-{len(self.exit_codes)}.log"
+        with log.open("wb") as file:
+            sweep = subprocess.Popen(
+                [sys.executable, "-m", "jobs.cli", "sweep", "-c", str(self.recipe)],
+                cwd=REPOSITORY,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self._strike_while_it_runs(sweep, todo, chance)
+            self.exit_codes.append(self._wait(sweep))
+        finally:
+            sweep.kill()
+            sweep.wait()
+        return self.exit_codes[-1]
 
     def story(self) -> str:
         """What happened, for a failed assertion."""
@@ -85,24 +102,6 @@ class Chaos:
         """Steps in all metric logs; more of them means that somebody trains."""
         logs = self.results.glob("*/trials/*/metrics.jsonl")
         return sum(last_step(log) for log in logs)
-
-    @contextmanager
-    def _launch(self) -> Iterator["subprocess.Popen[bytes]"]:
-        log = self.results.parent / f"launch-{len(self.exit_codes)}.log"
-        with log.open("wb") as file:
-            sweep = subprocess.Popen(
-                [sys.executable, "-m", "jobs.cli", "sweep", "-c", str(self.recipe)],
-                cwd=REPOSITORY,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            yield sweep
-        finally:
-            sweep.kill()
-            sweep.wait()
 
     def _strike_while_it_runs(
         self, sweep: "subprocess.Popen[bytes]", todo: list[tuple[str, int]], chance: random.Random

@@ -12,7 +12,7 @@ VITAL = ("raylet", "gcs_server")
 
 
 class ClusterLostError(AptError):
-    """The cluster that the sweep started for itself has died under it."""
+    """The cluster that the sweep started for itself has died under it, or did not come up."""
 
 
 def vital_processes() -> list[psutil.Process]:

@@ -26,7 +26,7 @@ class FakeTuner:
 @pytest.fixture
 def tuner(monkeypatch: pytest.MonkeyPatch) -> type[FakeTuner]:
     monkeypatch.setattr(tune, "Tuner", FakeTuner)
-    monkeypatch.setattr(cluster, "driver_resources", lambda: {"CPU": 0})
+    monkeypatch.setattr(cluster, "driver_resources", lambda: {"CPU": 1})
     FakeTuner.error = None
     return FakeTuner
 
