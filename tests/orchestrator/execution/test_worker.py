@@ -19,6 +19,7 @@ from orchestrator.execution.status import (
 from orchestrator.execution.trial import TrialSpec
 from orchestrator.execution.worker import load_entry, run_payload, train_in_worker
 from tests.orchestrator.execution.standin import ENTRY, NUM_STEPS, starts
+from tests.tiny_run import tiny_experiment
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -67,6 +68,18 @@ def test_a_training_that_diverged_is_not_tried_again_in_the_same_launch(tmp_path
     assert starts(tmp_path) == [0]
     assert read_status(tmp_path).state is TrialState.FAILED
     assert "lower training.learning_rate" in read_status(tmp_path).reason
+
+
+def test_a_loss_that_is_no_number_fails_with_advice(tmp_path: Path) -> None:
+    config = tiny_experiment(tmp_path, "arm=ft", "training.learning_rate=1e20")
+    run_dir = tmp_path / "run"
+    write_json_atomically(run_dir / CONFIG_FILE, config_to_json(config))
+    spec = TrialSpec("a", "a", run_dir, 36, config_to_json(config), "")
+    with pytest.raises(TrainingError):
+        run_payload(spec.payload("001"), rank=0)
+    status = read_status(run_dir)
+    assert (status.state, status.rejected) == (TrialState.FAILED, True)
+    assert "lower training.learning_rate" in status.reason
 
 
 def test_nobody_trains_a_trial_beside_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
