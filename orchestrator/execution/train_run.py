@@ -44,6 +44,14 @@ class StopTune(tune.Callback):
             raise SweepStoppedError
 
 
+class TellLosses(tune.Callback):
+    """Says in one line what Tune would print a traceback for."""
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's driver, or Ray's controller below it, has died; the trial is run again."""
+        logger.warning("trial %s lost its driver; it goes on from its last checkpoint", trial)
+
+
 def run_trial(config: dict[str, Any]) -> None:
     """Run one trial and leave the verdict in its folder; a failed training does not raise.
 

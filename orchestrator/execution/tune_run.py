@@ -1,5 +1,6 @@
 """One run of Ray Tune over some trials, in a thread of its own."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,8 +52,10 @@ class TuneRun(threading.Thread):
         from ray import tune
 
         from orchestrator.execution.cluster import driver_resources
-        from orchestrator.execution.train_run import StopTune, run_trial
+        from orchestrator.execution.train_run import StopTune, TellLosses, run_trial
 
+        # Its tracebacks of actors that died would land in the table; error.txt keeps them.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(run_trial, driver_resources()),
             param_space={"cell": tune.grid_search(list(self._cells))},
@@ -67,7 +70,7 @@ class TuneRun(threading.Thread):
                 storage_path=str(self._launch_dir),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=self._max_failures),
-                callbacks=[StopTune(self._stop_file)],
+                callbacks=[StopTune(self._stop_file), TellLosses()],
             ),
         )
         tuner.fit()
