@@ -106,18 +106,18 @@ class Chaos:
     def _strike_while_it_runs(
         self, sweep: "subprocess.Popen[bytes]", todo: list[tuple[str, int]], chance: random.Random
     ) -> None:
-        steps_before = self.num_logged()
+        steps_before, fallen = self.num_logged(), list[psutil.Process]()
         while todo and sweep.poll() is None:
             self._check_time()
             time.sleep(POLL_S)
-            kind, more = todo[0]
-            if abs(self.num_logged() - steps_before) < more:
+            if any(command_line(process) for process in fallen):
+                steps_before = self.num_logged()  # what dies with the last victim still trains
                 continue
+            kind, more = todo[0]
             victims = self._victims(sweep, kind)
-            if victims:
-                self._kill(chance.choice(victims), kind)
+            if victims and abs(self.num_logged() - steps_before) >= more:
+                fallen = self._kill(chance.choice(victims), kind)
                 del todo[0]
-                steps_before = self.num_logged()
 
     def _victims(self, sweep: "subprocess.Popen[bytes]", kind: str) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
@@ -129,11 +129,14 @@ class Chaos:
             return [p for p in below if any(name in command_line(p) for name in VICTIMS[kind])]
         return []
 
-    def _kill(self, victim: psutil.Process, kind: str) -> None:
-        line = command_line(victim)[:80]
+    def _kill(self, victim: psutil.Process, kind: str) -> list[psutil.Process]:
+        """Strike; the victim and all below it, which are to die with it."""
+        self.strikes.append(Strike(kind, self.num_logged(), command_line(victim)[:80]))
         with suppress(psutil.NoSuchProcess):
+            family = [victim, *victim.children(recursive=True)]
             victim.kill()
-        self.strikes.append(Strike(kind, self.num_logged(), line))
+            return family
+        return []
 
     def _wait(self, sweep: "subprocess.Popen[bytes]") -> int:
         while sweep.poll() is None:
