@@ -21,7 +21,8 @@ from tests.reference.training_cases import assert_same, outcome
 from tests.tiny_run import tiny_experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.services, pytest.mark.slow]
-STEPS = 200
+STEPS = 400
+"""Enough on a fast machine: while one trial starts again, the others train on."""
 NIGHTLY = "APTUNE_NIGHTLY"
 GONE_WITHIN_S = 30
 POINTS = "select key, step, value from metrics where run_uuid = ?"
@@ -38,7 +39,7 @@ def write_recipe(root: Path, grid: str, max_failures: int) -> Path:
     config = tiny_experiment(
         root,
         f"training.max_steps={STEPS}",
-        "training.eval_every=50 steps",
+        "training.eval_every=100 steps",
         "training.save_every=10 steps",
         "hardware.num_threads=1",
         "tracking.enabled=true",
