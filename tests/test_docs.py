@@ -10,7 +10,14 @@ from apt_core.config import load_config
 from jobs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "apt_core/README.md", "docs/cluster.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "apt_core/README.md",
+    "docs/cluster.md",
+    "docs/failures.md",
+)
 YAML_BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
@@ -47,3 +54,9 @@ def test_relative_links_and_pictures_of_a_page_exist(page: str) -> None:
     links = re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text())
     local = [link for link in links if not link.startswith("http")]
     assert [link for link in local if not ((ROOT / page).parent / link).exists()] == []
+
+
+def test_tests_that_hold_an_answer_to_a_failure_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs/failures.md").read_text())
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).is_file()] == []

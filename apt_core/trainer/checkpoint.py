@@ -1,6 +1,5 @@
 """Checkpoints: everything that the rest of a run depends on, atomic, hashed, structure first."""
 
-import hashlib
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from apt_core.trainer import distributed
 from apt_core.trainer.engine import OptimizerSnapshot
 from apt_core.trainer.loop import APTrainer
 from apt_core.trainer.rng import load_rng_state, rng_state
+from apt_core.trainer.storage import link_or_copy, refusals_told, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,14 @@ class Checkpointer:
 
         Returns:
             The committed folder.
+
+        Raises:
+            CheckpointError: the storage does not take it; the earlier ones are whole.
         """
+        with refusals_told(self.folder, trainer.state.step):
+            return self._commit(trainer)
+
+    def _commit(self, trainer: APTrainer) -> Path:
         assert trainer.engine is not None
         state = trainer.state
         target = self.folder / f"step-{state.step:08d}"
@@ -95,7 +102,7 @@ class Checkpointer:
             _write_tensors(partial / "salience.safetensors", _decision_state(trainer))
             for path in (self.attached, *self.constants):
                 if path is not None and path.is_file():
-                    _link(path, partial / path.name)
+                    link_or_copy(path, partial / path.name)
             self._write_manifest(partial, trainer, snapshot)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
@@ -120,7 +127,7 @@ class Checkpointer:
             "state": trainer.state.to_json(),
             "optimizer_steps": dict(snapshot.steps),
             "loss_scaler": dict(snapshot.loss_scaler),
-            "files": {name: _sha256(folder / name) for name in files},
+            "files": {name: sha256_of(folder / name) for name in files},
         }
         path = folder / MANIFEST
         with path.open("w", encoding="utf-8") as file:
@@ -177,7 +184,7 @@ class Checkpointer:
         if distributed.rank() == 0:
             self.attached.unlink(missing_ok=True)
             if folder is not None and (folder / self.attached.name).is_file():
-                _link(folder / self.attached.name, self.attached)
+                link_or_copy(folder / self.attached.name, self.attached)
         distributed.barrier()
 
     def _newest_whole(self) -> tuple[Path, Mapping[str, Any]] | None:
@@ -221,22 +228,9 @@ def read_manifest(folder: Path, run_id: str) -> Mapping[str, Any]:
         raise CheckpointError(f"{folder}: belongs to run {manifest['run_id']}, not to {run_id}")
     for name, digest in manifest["files"].items():
         path = folder / name
-        if not path.is_file() or _sha256(path) != digest:
+        if not path.is_file() or sha256_of(path) != digest:
             raise CheckpointError(f"{path}: missing or altered")
     return manifest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for a file that is never written in place; a copy where links are unknown."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -12,6 +12,7 @@ import ray
 
 from orchestrator.execution.address import check_address, no_cluster
 from orchestrator.execution.concurrency import ClusterResources
+from orchestrator.execution.liveness import ClusterLostError, vital_processes
 from orchestrator.execution.train_run import TRAIN_ENV
 
 DRIVER_RESOURCE = "aptune_driver"
@@ -53,6 +54,7 @@ def cluster(address: str | None) -> Iterator[ClusterResources]:
 
     Raises:
         ConfigError: If there is no cluster at `address`.
+        ClusterLostError: If a private one does not come up.
     """
     _quieten()
     temp_dir = None
@@ -110,16 +112,21 @@ def num_local_cpus() -> int:
 def _start_local(temp_dir: Path) -> None:
     # Nobody takes a node of one machine away; the watcher would be one more process per trial.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    ray.init(
-        address="local",
-        num_cpus=num_local_cpus(),
-        resources={DRIVER_RESOURCE: MAX_DRIVERS},
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=str(temp_dir),
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=num_local_cpus(),
+            resources={DRIVER_RESOURCE: MAX_DRIVERS},
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(temp_dir),
+        )
+    except Exception as error:  # on a busy machine Ray gives up after 30 s, and leaves a mess
+        for process in vital_processes():
+            process.kill()
+        raise ClusterLostError(f"the private Ray cluster did not come up: {error}") from error
 
 
 def _connect(address: str) -> None:

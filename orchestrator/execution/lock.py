@@ -1,4 +1,4 @@
-"""One driver per sweep: a lock in its folder, which the kernel takes back when the driver dies."""
+"""One driver per sweep, one training per trial: locks that the kernel takes back from the dead."""
 
 import errno
 import fcntl
@@ -6,16 +6,21 @@ import json
 import logging
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from apt_core.errors import UserError
+from apt_core.errors import AptError, UserError
 
 logger = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
+TRAINING_LOCK_FILE = ".training"
+PREDECESSOR_TIMEOUT_S = 120.0
+"""How long a training waits for an earlier one, whose driver or controller is dead, to end too."""
+POLL_S = 0.2
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 """What a file system without locks answers."""
 
@@ -36,25 +41,62 @@ def only_driver(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_FILE).open("a+", encoding="utf-8") as file:
-        _take(file, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}) + "\n")
-        file.flush()
+        if not _take(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+            raise UserError(
+                f"{folder}: {_holder(file)} runs it already; watch it (aptune status {folder}), or "
+                "end it first (aptune stop, or Ctrl-C where it was started)"
+            )
+        _sign(file)
         yield
 
 
-def _take(file: TextIO, folder: Path, kind: int) -> None:
+@contextmanager
+def only_training(run_dir: Path, *, timeout_s: float = PREDECESSOR_TIMEOUT_S) -> Iterator[None]:
+    """Inside the block, no other process trains the trial: two would write each other's files.
+
+    A driver, a controller or a node that is killed leaves its workers behind for some seconds. Who
+    takes over waits for their end instead of training beside them.
+
+    Args:
+        run_dir: The trial's folder.
+        timeout_s: When to give up.
+
+    Yields:
+        None: Once the predecessor is gone.
+
+    Raises:
+        AptError: If it is still there when the time is up; says who.
+    """
+    deadline = time.monotonic() + timeout_s
+    with (run_dir / TRAINING_LOCK_FILE).open("a+", encoding="utf-8") as file:
+        while not _take(file, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise AptError(
+                    f"{run_dir}: {_holder(file)} still trains it after {timeout_s:.0f} s, though "
+                    "its driver is gone; end that process"
+                )
+            time.sleep(POLL_S)
+        _sign(file)
+        yield
+
+
+def _take(file: TextIO, kind: int) -> bool:
+    """Whether the lock is ours now, as far as this file system knows locks."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(
-            f"{folder}: {_holder(file)} runs it already; watch it (aptune status {folder}), or end "
-            "it first (aptune stop, or Ctrl-C where it was started)"
-        ) from error
+    except BlockingIOError:
+        return False
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        logger.warning("%s: this file system has no locks; do not start it twice", folder)
+        logger.warning("%s: this file system has no locks; do not start it twice", file.name)
+    return True
+
+
+def _sign(file: TextIO) -> None:
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}) + "\n")
+    file.flush()
 
 
 def _holder(file: TextIO) -> str:

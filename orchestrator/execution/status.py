@@ -40,7 +40,8 @@ class TrialStatus:
     launch_id: str = ""
     """Which launch of the sweep wrote this; tells a fresh verdict from an earlier one."""
     rejected: bool = False
-    """The input was wrong (a `UserError`): another attempt would end the same way."""
+    """The input was wrong (a `UserError`), or the training diverged (a `TrainingError`): another
+    attempt would end the same way."""
     time_ms: int = 0
     node: str = ""
     """Host name of worker 0, where that wrote this."""

@@ -6,14 +6,15 @@ from its own checkpoints.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apt_core.errors import AptError
+from orchestrator.execution.folders import new_numbered_dir
+from orchestrator.execution.liveness import ClusterLostError, find_dead, vital_processes
 from orchestrator.execution.order import has_its_teacher, teachers_first
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -26,14 +27,13 @@ from orchestrator.execution.status import (
 )
 from orchestrator.execution.stopping import StopFile, StopSignal
 from orchestrator.execution.trial import TrialSpec
+from orchestrator.execution.tune_run import TuneRun
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
 SAVE_TIMEOUT_S = 30.0
 """How long trainings may take to finish their step and save it after a stop was asked for."""
-STOP_TIMEOUT_S = 20.0
-"""How long Tune may take to let go of its trials before Ray is shut down regardless."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +106,36 @@ def run_sweep(
     for group in teachers_first(pending):
         ready = [trial for trial in group if stop.requested or has_its_teacher(trial)]
         if ready and not stop.requested:
-            launch_dir = new_launch_dir(settings.sweep_dir / "ray")
-            for trial in ready:
-                write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
-            _run_pending(ready, settings, launch_dir, stop=stop, on_poll=on_poll)
+            _run_group(ready, settings, stop=stop, on_poll=on_poll)
     return _outcome(trials, skipped, stop)
 
 
-def new_launch_dir(parent: Path) -> Path:
-    """Create the next free numbered folder: Ray silently resumes what lies in an old one."""
-    parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        with suppress(FileExistsError):
-            launch_dir = parent / f"{number:03d}"
-            launch_dir.mkdir()
-            return launch_dir
-        number += 1
+def _run_group(
+    group: Sequence[TrialSpec],
+    settings: SweepSettings,
+    *,
+    stop: StopSignal,
+    on_poll: Callable[[], None],
+) -> None:
+    """Run the trials; where their private cluster dies, what is left of them goes to another."""
+    for lives_left in reversed(range(1 + settings.max_failures)):
+        launch_dir = new_numbered_dir(settings.sweep_dir / "ray")
+        unsettled = [trial for trial in group if not _is_settled(trial)]
+        for trial in unsettled:
+            write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
+        try:
+            _run_pending(unsettled, settings, launch_dir, stop=stop, on_poll=on_poll)
+        except ClusterLostError as lost:
+            if not lives_left or stop.requested:
+                raise
+            logger.warning("%s; going on with a new one, from the last checkpoints", lost)
+        else:
+            return
+
+
+def _is_settled(trial: TrialSpec) -> bool:
+    """Whether the trial has its result or its verdict."""
+    return trial_state(trial.run_dir, trial.run_id) in (TrialState.FINISHED, TrialState.FAILED)
 
 
 def _run_pending(
@@ -152,7 +165,7 @@ def _run_tune(
     *,
     stop: StopSignal,
     on_poll: Callable[[], None],
-) -> "_TuneRun":
+) -> TuneRun:
     # Imported here: skipping a finished sweep, or rejecting a wrong one, must not wait for Ray.
     from orchestrator.execution.cluster import cluster, driver_output
     from orchestrator.execution.concurrency import concurrent_trials
@@ -165,18 +178,35 @@ def _run_tune(
         stop.install()  # Ray has just put its own handlers in place
         stop_file = launch_dir / "save-and-leave"
         cells = [_cell(trial, launch_dir, stop_file, settings.max_failures) for trial in pending]
-        tune_run = _TuneRun(cells, launch_dir, limit=limit)
+        tune_run = TuneRun(cells, launch_dir, limit=limit, max_failures=settings.max_failures)
         tune_run.start()
+        lost = None
         try:
-            while tune_run.is_alive() and not stop.requested:
-                on_poll()
-                tune_run.join(POLL_S)
-            if stop.requested:
+            lost = _watch(tune_run, stop, on_poll)
+            if stop.requested and lost is None:
                 StopFile(stop_file).ask()
                 _wait_until_saved(pending)
         finally:
             tune_run.end()
+        if lost is not None and tune_run.is_alive():
+            # Its thread would go on in the next cluster of this process.
+            raise AptError(f"{lost}, and Ray does not let go of it; the same command continues")
+        if lost is not None:
+            raise lost
     return tune_run
+
+
+def _watch(
+    tune_run: TuneRun, stop: StopSignal, on_poll: Callable[[], None]
+) -> ClusterLostError | None:
+    """Wait for the end, for a stop, or for the end of the cluster, which is returned."""
+    processes = vital_processes()
+    lost = None
+    while tune_run.is_alive() and not stop.requested and lost is None:
+        on_poll()
+        tune_run.join(POLL_S)
+        lost = find_dead(processes)
+    return lost
 
 
 def _wait_until_saved(pending: Sequence[TrialSpec]) -> None:
@@ -195,59 +225,6 @@ def _cell(trial: TrialSpec, launch_dir: Path, stop_file: Path, max_failures: int
         "max_failures": max_failures,
         "storage": str(launch_dir / "train"),
     }
-
-
-class _TuneRun(threading.Thread):
-    """`Tuner.fit` in a thread, so that the main thread keeps its signals and its table."""
-
-    def __init__(self, cells: Sequence[dict[str, Any]], launch_dir: Path, *, limit: int) -> None:
-        super().__init__(name="tune-run", daemon=True)
-        self.error: BaseException | None = None
-        self._cells = cells
-        self._launch_dir = launch_dir
-        self._limit = limit
-        self._stop_file = launch_dir / "stop"
-
-    def run(self) -> None:
-        """Run all trials; an error of Tune itself is kept for the driver."""
-        try:
-            self._fit()
-        except BaseException as error:
-            self.error = error
-
-    def end(self) -> None:
-        """Make Tune stop its trials; Ray must not be shut down under a thread that talks to it."""
-        self._stop_file.touch()
-        self.join(STOP_TIMEOUT_S)
-
-    def _fit(self) -> None:
-        from ray import tune
-
-        from orchestrator.execution.cluster import driver_resources
-        from orchestrator.execution.train_run import StopTune, run_trial
-
-        tuner = tune.Tuner(
-            tune.with_resources(run_trial, driver_resources()),
-            param_space={"cell": tune.grid_search(list(self._cells))},
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=self._limit,
-                reuse_actors=True,  # the next trial's driver is up at once
-                trial_name_creator=_run_id,
-                trial_dirname_creator=_run_id,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(self._launch_dir),
-                verbose=0,
-                callbacks=[StopTune(self._stop_file)],
-            ),
-        )
-        tuner.fit()
-
-
-def _run_id(tune_trial: Any) -> str:
-    """Ray's names derive from the run id."""
-    return str(tune_trial.config["cell"]["payload"]["run_id"])
 
 
 def _mark_running(pending: Sequence[TrialSpec], launch_dir: Path, reason: str) -> None:
@@ -280,8 +257,7 @@ def _mark_unsettled(
     """Tune has ended: whatever has neither result nor verdict has failed."""
     reason = f"Ray gave up on the trial: {error or 'see ' + str(launch_dir)}"
     for trial in pending:
-        state = trial_state(trial.run_dir, trial.run_id)
-        if state not in (TrialState.FINISHED, TrialState.FAILED):
+        if not _is_settled(trial):
             write_status(trial.run_dir, TrialState.FAILED, reason=reason, launch_id=launch_dir.name)
 
 

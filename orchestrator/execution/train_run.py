@@ -9,6 +9,7 @@ from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.status import TrialState, finished_report, read_status, write_status
 from orchestrator.execution.trial import WorkerGroup
 from orchestrator.execution.worker import train_in_worker
@@ -43,8 +44,19 @@ class StopTune(tune.Callback):
             raise SweepStoppedError
 
 
+class TellLosses(tune.Callback):
+    """Says in one line what Tune would print a traceback for."""
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's driver, or Ray's controller below it, has died; the trial is run again."""
+        logger.warning("trial %s lost its driver; it goes on from its last checkpoint", trial)
+
+
 def run_trial(config: dict[str, Any]) -> None:
     """Run one trial and leave the verdict in its folder; a failed training does not raise.
+
+    What does raise is the death of Ray's controller: Tune then runs the trial again (see
+    `tune_run`), and the training goes on from its checkpoint.
 
     Args:
         config: Under ``cell`` (the one key of the grid search): ``payload`` of the trial,
@@ -84,7 +96,8 @@ def _ray_trainer(cell: dict[str, Any]) -> Any:
         ),
         run_config=RunConfig(
             name=payload["run_id"],
-            storage_path=cell["storage"],
+            # Ray silently resumes what lies in an old folder, its count of failures included.
+            storage_path=str(new_numbered_dir(Path(cell["storage"]) / payload["run_id"])),
             failure_config=FailureConfig(max_failures=cell["max_failures"]),
         ),
     )

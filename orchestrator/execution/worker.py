@@ -10,10 +10,12 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from apt_core.errors import TrainingStoppedError, UserError
+from apt_core.errors import TrainingError, TrainingStoppedError, UserError
+from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
     CONFIG_FILE,
     WORKER_LOG,
@@ -71,6 +73,8 @@ def run_payload(
 
     Raises:
         UserError: If the input is wrong. It is recorded, so that a retry returns at once.
+        TrainingError: If the training went wrong (its loss is no number); recorded alike, because
+            a training that resumes exactly would go wrong again.
         TrainingStoppedError: If it was asked to stop; the trial is then KILLED, or still PENDING.
     """
     run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
@@ -83,13 +87,15 @@ def run_payload(
     if rank == 0:
         write_status(run_dir, TrialState.RUNNING, launch_id=launch_id, node=node)
     try:
-        report = _train(payload, run_dir, should_stop=should_stop, **options)
+        # Before anything is read or written in the folder; the other ranks wait at a barrier.
+        with only_training(run_dir) if rank == 0 else nullcontext():
+            report = _train(payload, run_dir, should_stop=should_stop, **options)
     except TrainingStoppedError as stopped:
         if rank == 0:
             reason = str(stopped)
             write_status(run_dir, TrialState.KILLED, reason=reason, launch_id=launch_id, node=node)
         raise
-    except UserError as error:
+    except (UserError, TrainingError) as error:
         write_status(
             run_dir, TrialState.FAILED, reason=str(error), launch_id=launch_id, rejected=True
         )

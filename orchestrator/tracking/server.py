@@ -1,12 +1,18 @@
-"""`LocalMlflowServer`: MLflow over SQLite in the results folder, for as long as a sweep runs."""
+"""`LocalMlflowServer`: MLflow over SQLite in the results folder, for as long as a sweep runs.
+
+A server that dies meanwhile is started again at the same address; what it missed waits on disk.
+"""
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +30,10 @@ _SERVER_ENV = {
     # Seven more processes, 600 MB, for features that a tracking server of trainings does not use.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
+MAX_RESTARTS = 5
+"""A server that dies more often is left alone: the next launch delivers what is on disk."""
+PORT_TIMEOUT_S = 10.0
+"""How long the kernel may take to end killed processes and to close their port."""
 _LOG_LINES_SHOWN = 12
 _PROGRESS_EVERY_S = 10.0
 _POLL_S = 0.1
@@ -74,6 +84,8 @@ class LocalMlflowServer:
         self._port = port or _free_port()
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._changing = threading.Lock()
+        self._stopped = False
 
     @property
     def uri(self) -> str:
@@ -139,22 +151,27 @@ class LocalMlflowServer:
 
     def stop(self) -> None:
         """End the server and wait until its processes are gone; harmless if there is none."""
-        process, self._process = self._process, None
+        with self._changing:
+            self._stopped = True
+            process, self._process = self._process, None
         if process is None:
             return
         if process.stdin is not None:
             process.stdin.close()
         process.wait()
+        _end_group(process.pid)
 
     def __enter__(self) -> Self:
         """The server, ready to be used."""
         logger.info("starting a local MLflow server, log: %s", self.log_path)
+        self._stopped = False
         self.start()
         try:
             self.wait_ready()
         except BaseException:
             self.stop()
             raise
+        threading.Thread(target=self._keep_running, name="mlflow-keeper", daemon=True).start()
         return self
 
     def __exit__(
@@ -165,6 +182,40 @@ class LocalMlflowServer:
     ) -> None:
         """Stop the server."""
         self.stop()
+
+    def _keep_running(self) -> None:
+        """Start the server again whenever it ends before `stop`, at the same address."""
+        for _ in range(MAX_RESTARTS):
+            process = self._process
+            if process is None:
+                return
+            status = process.wait()
+            with self._changing:
+                if self._stopped:
+                    return
+                _end_group(process.pid)
+                self._wait_for_port()  # what was left of it held the port
+                if not self._start_again(status):
+                    return
+
+    def _wait_for_port(self) -> None:
+        deadline = time.monotonic() + PORT_TIMEOUT_S
+        while _answers(self._port) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def _start_again(self, status: int) -> bool:
+        logger.warning(
+            "the local MLflow server ended (status %d) and is started again; metrics wait on disk "
+            "meanwhile; log: %s",
+            status,
+            self.log_path,
+        )
+        try:
+            self.start()
+        except (TrackingError, OSError) as error:
+            logger.warning("it does not start: %s; the next launch delivers what is missing", error)
+            return False
+        return True
 
     def _is_healthy(self) -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -181,6 +232,12 @@ class LocalMlflowServer:
             f"the local MLflow server {what}; see {self.log_path}, or set tracking.enabled=false. "
             f"Its last lines:\n  {shown}"
         )
+
+
+def _end_group(pgid: int) -> None:
+    """End what a dead leader has left of its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(pgid, signal.SIGKILL)
 
 
 def _free_port() -> int:

@@ -3,6 +3,8 @@
 import errno
 import json
 import logging
+import os
+import resource
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from apt_core.errors import CheckpointError
 from apt_core.trainer import checkpoint
 from apt_core.trainer.build import build_trainer, run_training
+from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.checkpoint import MANIFEST, read_manifest
 from tests.reference.training_cases import (
     ID,
@@ -73,25 +76,55 @@ def test_deepspeed_resumes_bit_identical_inside_a_window(root, tmp_path):
     assert run_workers(check_resumes_exactly, num_workers=1, **arguments) == [36]
 
 
-def test_a_full_disk_while_saving_leaves_the_earlier_checkpoint_whole(
-    root, undisturbed, tmp_path, monkeypatch
+@pytest.mark.parametrize("problem", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+def test_storage_that_takes_no_more_leaves_the_earlier_checkpoint_whole(
+    root, undisturbed, tmp_path, monkeypatch, problem
 ):
     write = checkpoint._write_tensors
 
-    def full(path, tensors):
+    def refused(path, tensors):
         if path.parent.name == "partial-00000012" and path.name.startswith("optimizer"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(problem, os.strerror(problem))
         write(path, tensors)
 
-    config = tiny_experiment(root)
-    monkeypatch.setattr(checkpoint, "_write_tensors", full)
-    with pytest.raises(OSError, match="No space left"):
-        run_training(config, run_dir=tmp_path, run_id=ID)
-    assert names(tmp_path) == ["partial-00000012", "step-00000006"]
-    read_manifest(tmp_path / "checkpoints" / "step-00000006", ID)
+    monkeypatch.setattr(checkpoint, "_write_tensors", refused)
+    check_is_refused(root, tmp_path, os.strerror(problem))
     monkeypatch.undo()
-    run_training(config, run_dir=tmp_path, run_id=ID)
+    run_training(tiny_experiment(root), run_dir=tmp_path, run_id=ID)
     assert_same(outcome(tmp_path), undisturbed)
+
+
+def test_what_the_kernel_refuses_in_the_middle_of_a_file_is_told_alike(root, undisturbed, tmp_path):
+    """No full disk is at hand; a limit for files fails in the same place, and really."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        check_is_refused(root, tmp_path, "File too large", [LimitFiles(tmp_path, limits[1])])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    run_training(tiny_experiment(root), run_dir=tmp_path, run_id=ID)
+    assert_same(outcome(tmp_path), undisturbed)
+
+
+class LimitFiles(Callback):
+    """From the first checkpoint on, no file may be longer than half of its weights."""
+
+    def __init__(self, run_dir, most):
+        self.run_dir = run_dir
+        self.most = most
+
+    def on_checkpoint(self, state, path):
+        half = (path / "weights.safetensors").stat().st_size // 2
+        assert half > 2 * (self.run_dir / "metrics.jsonl").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (half, self.most))
+
+
+def check_is_refused(root, run_dir, told, callbacks=()):
+    """The save at step 12 fails and says so; what the save at step 6 left is whole."""
+    config = tiny_experiment(root)
+    with pytest.raises(CheckpointError, match=f"step 12 cannot be written: .*{told}.*continues"):
+        run_training(config, run_dir=run_dir, run_id=ID, callbacks=callbacks)
+    assert names(run_dir) == ["partial-00000012", "step-00000006"]
+    read_manifest(run_dir / "checkpoints" / "step-00000006", ID)
 
 
 @pytest.mark.parametrize("keep", [1, 2])

@@ -1,8 +1,8 @@
 """A training function for tests of the execution: as fast as we like, and it fails on demand.
 
 What it does is the configuration's name: ``crash`` kills its process once, ``wrong`` has wrong
-input, ``broken`` raises always, ``slow`` waits after its first step for a file ``go``, anything
-else just trains.
+input, ``diverging`` has no finite loss, ``broken`` raises always, ``slow`` waits after its first
+step for a file ``go``, anything else just trains.
 """
 
 import json
@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.config import ExperimentConfig
-from apt_core.errors import DataError, TrainingStoppedError
+from apt_core.errors import DataError, TrainingError, TrainingStoppedError
 from apt_core.report import Efficiency, RunReport, StepMetrics
 
 ENTRY = "tests.orchestrator.execution.standin:train"
 NUM_STEPS = 6
 CRASH_STEP = 3
+ERRORS = {
+    "wrong": DataError("column 'text' is missing"),
+    "diverging": TrainingError("the loss is nan; lower training.learning_rate"),
+    "broken": RuntimeError("a defect"),
+}
 
 
 def train(
@@ -36,10 +41,8 @@ def train(
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
     with (run_dir / "starts").open("a") as file:
         file.write(f"{first} {os.getpid()}\n")
-    if config.name == "wrong":
-        raise DataError("column 'text' is missing")
-    if config.name == "broken":
-        raise RuntimeError("a defect")
+    if config.name in ERRORS:
+        raise ERRORS[config.name]
     for step in range(first + 1, NUM_STEPS + 1):
         time.sleep(0.02)
         checkpoint.write_text(str(step))

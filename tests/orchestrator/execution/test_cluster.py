@@ -1,10 +1,15 @@
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+import ray
 
 from apt_core.errors import ConfigError
+from orchestrator.execution import cluster as cluster_module
 from orchestrator.execution.cluster import (
     cluster,
     driver_output,
@@ -12,6 +17,7 @@ from orchestrator.execution.cluster import (
     num_local_cpus,
     remove_stale_dirs,
 )
+from orchestrator.execution.liveness import ClusterLostError
 
 
 def test_rays_folder_is_short_even_where_the_temporary_folder_is_not(
@@ -53,3 +59,18 @@ def test_there_is_at_least_one_cpu() -> None:
 def test_a_cluster_that_does_not_exist_is_the_users_error() -> None:
     with pytest.raises(ConfigError, match=r"orchestration\.address"), cluster("127.0.0.1:9"):
         pass
+
+
+def test_a_private_cluster_that_does_not_come_up_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def times_out(**options: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as half:
+        monkeypatch.setattr(ray, "init", times_out)
+        vital = [psutil.Process(half.pid)]
+        monkeypatch.setattr(cluster_module, "vital_processes", lambda: vital)
+        with pytest.raises(ClusterLostError, match=r"did not come up: .* timed"), cluster(None):
+            pass
+        assert half.wait(10) == -signal.SIGKILL

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from apt_core.config import ExperimentConfig, config_to_json
+from orchestrator.execution import sweep
+from orchestrator.execution.liveness import ClusterLostError
 from orchestrator.execution.status import TrialState, read_status, trial_state
 from orchestrator.execution.stopping import StopSignal
-from orchestrator.execution.sweep import SweepSettings, new_launch_dir, run_sweep
+from orchestrator.execution.sweep import SweepSettings, run_sweep
 from orchestrator.execution.trial import TrialSpec
 from tests.orchestrator.execution.standin import (
     CRASH_STEP,
@@ -150,11 +152,6 @@ def test_a_finished_sweep_starts_no_ray(tmp_path: Path) -> None:
     assert not (tmp_path / "ray").exists()
 
 
-def test_every_launch_gets_a_folder_of_its_own(tmp_path: Path) -> None:
-    names = [new_launch_dir(tmp_path).name for _ in range(3)]
-    assert names == ["001", "002", "003"]
-
-
 def test_a_trial_whose_teacher_has_no_result_fails_without_being_started(tmp_path: Path) -> None:
     taught = replace(trial(tmp_path, "taught"), needs="id-teacher")
     with StopSignal() as stop:
@@ -162,6 +159,49 @@ def test_a_trial_whose_teacher_has_no_result_fails_without_being_started(tmp_pat
     (failure,) = outcome.failures
     assert failure.reason == "its teacher, run id-teacher, has no result; see there"
     assert not (tmp_path / "ray").exists()
+
+
+class LostOnce:
+    """`_run_pending` on clusters that die: each time one more trial has its result."""
+
+    def __init__(self, num_losses: int) -> None:
+        self.num_losses = num_losses
+        self.launches: list[tuple[str, list[str]]] = []
+
+    def __call__(
+        self, pending: list[TrialSpec], settings: SweepSettings, launch_dir: Path, **options: object
+    ) -> None:
+        self.launches.append((launch_dir.name, [trial.run_id for trial in pending]))
+        assert {read_status(t.run_dir).launch_id for t in pending} == {launch_dir.name}
+        for done in pending[:1]:
+            (done.run_dir / "result.json").write_text(
+                json.dumps(make_report(done.run_id).to_json())
+            )
+        if len(self.launches) <= self.num_losses:
+            raise ClusterLostError("the private Ray cluster is gone")
+
+
+def test_what_a_dead_cluster_leaves_goes_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [trial(tmp_path, name) for name in ("a", "b")]
+    runs = LostOnce(1)
+    monkeypatch.setattr(sweep, "_run_pending", runs)
+    with StopSignal() as stop:
+        outcome = run_sweep(specs, SweepSettings(tmp_path, max_failures=1), stop=stop)
+    assert runs.launches == [("001", ["id-a", "id-b"]), ("002", ["id-b"])]
+    assert outcome.is_complete
+
+
+def test_clusters_that_keep_dying_end_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = LostOnce(9)
+    monkeypatch.setattr(sweep, "_run_pending", runs)
+    specs = [trial(tmp_path, name) for name in "abcdef"]
+    with StopSignal() as stop, pytest.raises(ClusterLostError):
+        run_sweep(specs, SweepSettings(tmp_path, max_failures=2), stop=stop)
+    assert len(runs.launches) == 3
 
 
 @pytest.mark.ray

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from apt_core.config import ExperimentConfig, config_to_json
-from apt_core.errors import DataError, TrainingStoppedError
+from apt_core.errors import AptError, DataError, TrainingError, TrainingStoppedError
 from orchestrator.execution import worker
+from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
     CONFIG_FILE,
     TrialState,
@@ -18,6 +19,7 @@ from orchestrator.execution.status import (
 from orchestrator.execution.trial import TrialSpec
 from orchestrator.execution.worker import load_entry, run_payload, train_in_worker
 from tests.orchestrator.execution.standin import ENTRY, NUM_STEPS, starts
+from tests.tiny_run import tiny_experiment
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -57,6 +59,40 @@ def test_wrong_input_is_recorded_and_not_tried_again_in_the_same_launch(tmp_path
     assert read_status(tmp_path).reason == "column 'text' is missing"
     with pytest.raises(DataError):  # the user may have mended it: a new launch tries
         run_payload(payload(tmp_path, "wrong", "002"), rank=0)
+
+
+def test_a_training_that_diverged_is_not_tried_again_in_the_same_launch(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError):
+        run_payload(payload(tmp_path, "diverging"), rank=0)
+    assert run_payload(payload(tmp_path, "diverging"), rank=0) is None
+    assert starts(tmp_path) == [0]
+    assert read_status(tmp_path).state is TrialState.FAILED
+    assert "lower training.learning_rate" in read_status(tmp_path).reason
+
+
+def test_a_loss_that_is_no_number_fails_with_advice(tmp_path: Path) -> None:
+    config = tiny_experiment(tmp_path, "arm=ft", "training.learning_rate=1e20")
+    run_dir = tmp_path / "run"
+    write_json_atomically(run_dir / CONFIG_FILE, config_to_json(config))
+    spec = TrialSpec("a", "a", run_dir, 36, config_to_json(config), "")
+    with pytest.raises(TrainingError):
+        run_payload(spec.payload("001"), rank=0)
+    status = read_status(run_dir)
+    assert (status.state, status.rejected) == (TrialState.FAILED, True)
+    assert "lower training.learning_rate" in status.reason
+
+
+def test_nobody_trains_a_trial_beside_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bool] = []
+
+    def train(payload: object, run_dir: Path, **options: object) -> None:
+        with pytest.raises(AptError, match="still trains it"), only_training(run_dir, timeout_s=0):
+            pass
+        taken.append(True)
+
+    monkeypatch.setattr(worker, "_train", train)
+    run_payload(payload(tmp_path, "good"), rank=0)
+    assert taken == [True]
 
 
 def test_a_stopped_training_is_killed_and_one_not_begun_stays_pending(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,63 @@ with local:
         server_pid = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
     assert group_is_gone(server_pid)
+
+
+def serving_pid(server: LocalMlflowServer) -> int:
+    """Of the process that answers, which is not the supervisor's."""
+    with urllib.request.urlopen(server.uri) as answer:
+        return int(answer.read())
+
+
+def wait_for_another(server: LocalMlflowServer, earlier: int) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if (pid := serving_pid(server)) != earlier:
+                return pid
+        time.sleep(0.05)
+    raise AssertionError("the server did not come back")
+
+
+def test_a_server_that_is_killed_comes_back_at_the_same_address_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    telling = HEALTHY.replace(
+        "self.end_headers()", "self.end_headers(); self.wfile.write(str(os.getpid()).encode())"
+    ).replace("import http.server", "import os, http.server")
+    monkeypatch.setattr(server_module, "server_command", fake_command(telling))
+    monkeypatch.setattr(server_module, "MAX_RESTARTS", 2)
+    with LocalMlflowServer(tmp_path) as server:
+        first = serving_pid(server)
+        os.kill(first, signal.SIGKILL)
+        second = wait_for_another(server, first)
+        supervisor = server.pid
+        assert supervisor is not None
+        os.kill(supervisor, signal.SIGKILL)  # its child is left with the port
+        third = wait_for_another(server, second)
+        assert caplog.text.count("is started again") == 2
+        assert "mlflow-keeper" not in [thread.name for thread in threading.enumerate()]
+        os.kill(third, signal.SIGKILL)
+        last = server.pid
+        assert last is not None
+    assert group_is_gone(last)
+
+
+def test_a_server_whose_port_was_taken_meanwhile_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_module, "server_command", fake_command(HEALTHY))
+    with LocalMlflowServer(tmp_path) as server:
+        monkeypatch.setattr(server_module, "_answers", lambda port: True)
+        monkeypatch.setattr(server_module, "PORT_TIMEOUT_S", 0.2)
+        pid = server.pid
+        assert pid is not None
+        os.killpg(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while "does not start" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert "next launch delivers" in caplog.text
 
 
 @pytest.mark.services

@@ -1,0 +1,81 @@
+"""One run of Ray Tune over some trials, in a thread of its own."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+STOP_TIMEOUT_S = 20.0
+"""How long Tune may take to let go of its trials before Ray is shut down regardless."""
+
+
+class TuneRun(threading.Thread):
+    """`Tuner.fit` in a thread, so that the main thread keeps its signals and its table.
+
+    Args:
+        cells: What the Tune function gets, per trial.
+        launch_dir: A fresh folder for Tune's files.
+        limit: Trials at a time.
+        max_failures: How often one trial may lose its driver or controller and be run again.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[dict[str, Any]],
+        launch_dir: Path,
+        *,
+        limit: int,
+        max_failures: int = 0,
+    ) -> None:
+        super().__init__(name="tune-run", daemon=True)
+        self.error: BaseException | None = None
+        self._cells = cells
+        self._launch_dir = launch_dir
+        self._limit = limit
+        self._max_failures = max_failures
+        self._stop_file = launch_dir / "stop"
+
+    def run(self) -> None:
+        """Run all trials; an error of Tune itself is kept for the driver."""
+        try:
+            self._fit()
+        except BaseException as error:
+            self.error = error
+
+    def end(self) -> None:
+        """Make Tune stop its trials; Ray must not be shut down under a thread that talks to it."""
+        self._stop_file.touch()
+        self.join(STOP_TIMEOUT_S)
+
+    def _fit(self) -> None:
+        from ray import tune
+
+        from orchestrator.execution.cluster import driver_resources
+        from orchestrator.execution.train_run import StopTune, TellLosses, run_trial
+
+        # Its tracebacks of actors that died would land in the table; error.txt keeps them.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        tuner = tune.Tuner(
+            tune.with_resources(run_trial, driver_resources()),
+            param_space={"cell": tune.grid_search(list(self._cells))},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=self._limit,
+                reuse_actors=True,  # the next trial's driver is up at once
+                trial_name_creator=_run_id,
+                trial_dirname_creator=_run_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(self._launch_dir),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=self._max_failures),
+                callbacks=[StopTune(self._stop_file), TellLosses()],
+            ),
+        )
+        tuner.fit()
+
+
+def _run_id(tune_trial: Any) -> str:
+    """Ray's names derive from the run id."""
+    return str(tune_trial.config["cell"]["payload"]["run_id"])

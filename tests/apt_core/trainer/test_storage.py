@@ -1,0 +1,34 @@
+import errno
+import hashlib
+
+import pytest
+from safetensors import SafetensorError
+
+from apt_core.errors import CheckpointError
+from apt_core.trainer.storage import link_or_copy, refusals_told, sha256_of
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("No space left on device")],
+    ids=["the system's", "safetensors'"],
+)
+def test_a_refusal_says_where_what_and_what_to_do(tmp_path, error):
+    told = "step 7 cannot be written: .*No space left.* free space .* same command continues"
+    with pytest.raises(CheckpointError, match=told) as raised, refusals_told(tmp_path, 7):
+        raise error
+    assert str(raised.value).startswith(str(tmp_path))
+    assert raised.value.__cause__ is error
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(ZeroDivisionError), refusals_told(tmp_path, 7):
+        raise ZeroDivisionError
+
+
+def test_a_file_has_a_digest_and_a_second_name(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"abc")
+    link_or_copy(first, second)
+    assert first.samefile(second)
+    assert sha256_of(second) == hashlib.sha256(b"abc").hexdigest()
