@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 
+from apt_core.allocator import release_freed_memory
+
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _KIB_PER_GIB = 1024**2
@@ -14,6 +16,7 @@ def reset_peak_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
+    release_freed_memory()  # what was freed but kept would count as held
     try:
         _CLEAR_REFS.write_text("5", encoding="ascii")
     except OSError:  # not Linux, or not permitted: the peak stays that of the whole process

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from apt_core.allocator import keep_freed_memory
 from apt_core.errors import TrainingError, TrainingStoppedError, UserError
 from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
@@ -141,6 +142,7 @@ def prepare_process(workers: WorkerGroup) -> None:
     os.environ["OMP_NUM_THREADS"] = str(workers.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    keep_freed_memory()
     if workers.gpus_per_worker == 0:
         os.environ["DS_ACCELERATOR"] = "cpu"
     if "torch" in sys.modules:  # Ray imported it already: the environment alone would come too late
