@@ -80,6 +80,13 @@ def _length_is_known(config: "ExperimentConfig") -> Iterator[Problem]:
         )
 
 
+def _gpus_are_shared_or_whole(config: "ExperimentConfig") -> Iterator[Problem]:
+    gpus = config.hardware.gpus_per_worker
+    if gpus > 1 and gpus != int(gpus):
+        wrong, todo = "is above 1 and no whole number", "set it to a whole number, or to 1 or less"
+        yield Problem("hardware.gpus_per_worker", wrong, todo, gpus)
+
+
 def _fp16_is_possible(config: "ExperimentConfig") -> Iterator[Problem]:
     hardware = config.hardware
     if hardware.precision != "fp16":
@@ -203,6 +210,7 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _chosen_entries_exist,
     _batch_divides,
     _length_is_known,
+    _gpus_are_shared_or_whole,
     _fp16_is_possible,
     _events_are_told_once,
     _distillation_makes_sense,

@@ -16,6 +16,7 @@ from apt_core.errors import AptError
 from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.liveness import ClusterLostError, find_dead, vital_processes
 from orchestrator.execution.order import has_its_teacher, teachers_first
+from orchestrator.execution.placement_plan import plan_placement
 from orchestrator.execution.status import (
     CONFIG_FILE,
     WORKER_LOG,
@@ -94,7 +95,7 @@ def run_sweep(
         The outcome; a failed trial does not raise and does not stop the others.
 
     Raises:
-        ConfigError: If the cluster does not exist or cannot hold a single trial.
+        ConfigError: If the cluster does not exist or can never hold one of the trials.
     """
     skipped = tuple(t for t in trials if trial_state(t.run_dir, t.run_id) is TrialState.FINISHED)
     pending = [t for t in trials if t not in skipped]
@@ -168,17 +169,17 @@ def _run_tune(
 ) -> TuneRun:
     # Imported here: skipping a finished sweep, or rejecting a wrong one, must not wait for Ray.
     from orchestrator.execution.cluster import cluster, driver_output
-    from orchestrator.execution.concurrency import concurrent_trials
 
-    with driver_output(launch_dir / "driver.log"), cluster(settings.address) as resources:
-        limit = concurrent_trials(
-            resources, (t.workers for t in pending), settings.max_concurrent_trials
-        )
-        logger.info("running %d trials, %d at a time", len(pending), limit)
+    cap = settings.max_concurrent_trials
+    with driver_output(launch_dir / "driver.log"), cluster(settings.address) as nodes:
+        for line in plan_placement(nodes(), [t.workers for t in pending], cap).lines():
+            logger.info(line)
         stop.install()  # Ray has just put its own handlers in place
         stop_file = launch_dir / "save-and-leave"
         cells = [_cell(trial, launch_dir, stop_file, settings.max_failures) for trial in pending]
-        tune_run = TuneRun(cells, launch_dir, limit=limit, max_failures=settings.max_failures)
+        tune_run = TuneRun(
+            cells, launch_dir, nodes=nodes, cap=cap, max_failures=settings.max_failures
+        )
         tune_run.start()
         lost = None
         try:

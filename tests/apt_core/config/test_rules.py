@@ -47,6 +47,10 @@ BROKEN: list[tuple[list[str], str]] = [
     ),
     (["training.num_epochs=null"], r"training\.num_epochs: .*set one of them"),
     (
+        ["hardware.gpus_per_worker=1.5"],
+        r"hardware\.gpus_per_worker: is above 1 and no whole number \(got 1\.5\); set it to",
+    ),
+    (
         ["hardware.precision=fp16"],
         r"fp16 needs a GPU .*; set hardware\.precision to bf16 or fp32, "
         r"or hardware\.gpus_per_worker above 0",
@@ -105,6 +109,7 @@ KEPT: list[tuple[str, Any]] = [
     ("arm=lora", None),
     ("hardware.num_workers=4", "training.micro_batch_size=4"),
     ("hardware.precision=fp16", "hardware.gpus_per_worker=0.5"),
+    ("hardware.gpus_per_worker=2", None),
     ("hardware.zero_stage=0", "hardware.precision=bf16"),
     ("training.num_epochs=null", "training.max_steps=10"),
     ("pruning.update_frequency=100", None),
