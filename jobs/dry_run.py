@@ -15,7 +15,7 @@ from apt_core.tuner.schedule import tuning_budget
 from jobs.common import EXIT_OK, make_console, say
 from jobs.estimate import estimate, num_adapter_params
 from jobs.planning import Plan, PlannedTrial
-from orchestrator.execution.address import check_address
+from orchestrator.execution.address import PRIVATE, check_address
 from orchestrator.execution.local_node import local_node
 from orchestrator.execution.placement import Node
 from orchestrator.execution.status import trial_state
@@ -67,7 +67,7 @@ def placement_lines(plan: Plan) -> list[str]:
     """
     address = plan.settings.address
     try:
-        if address in {None, "local"}:
+        if address in PRIVATE:
             nodes: Sequence[Node] = [local_node(with_gpus=plan.wants_gpus)]
         else:
             nodes = ask_nodes(address)

@@ -10,6 +10,7 @@ from apt_core.config import ExperimentConfig, config_from_json, config_to_json
 from jobs.estimate import memory_gib
 from jobs.preflight import CellFacts, Place, Problems, check_cells, check_surroundings, ray_address
 from jobs.teachers import Teacher, find_teacher
+from orchestrator.execution.address import PRIVATE
 from orchestrator.execution.local_node import local_node
 from orchestrator.execution.placement import Node
 from orchestrator.execution.placement_plan import Placement, plan_placement
@@ -106,7 +107,7 @@ def make_plan(
                 trials.append(_trial(*taught, known, sweep_dir, base_arguments, entry))
     problems.raise_if_any()
     plan = Plan(config, tuple(trials), _settings(config, sweep_dir))
-    if place is Place.CLUSTER and plan.settings.address in {None, "local"}:
+    if place is Place.CLUSTER and plan.settings.address in PRIVATE:
         # A cluster elsewhere is asked once we are connected; our own would only start in vain.
         plan.placement([local_node(with_gpus=plan.wants_gpus)])
     return plan

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from apt_core.config import DatasetSpec, ExperimentConfig, TrainingPlan, plan_training
 from apt_core.errors import ConfigError, UserError
-from orchestrator.execution.address import check_address
+from orchestrator.execution.address import PRIVATE, check_address, check_private_cluster
 from orchestrator.execution.local_node import has_gpu_device
 from orchestrator.model_files import ModelFacts, check_decoder, check_model, check_task
 
@@ -150,7 +150,10 @@ def check_surroundings(config: ExperimentConfig, problems: Problems, place: Plac
         return
     if config.tracking.enabled:
         problems.check(_check_tracking, config)
-    problems.check(check_address, ray_address(config))
+    address = ray_address(config)
+    problems.check(check_address, address)
+    if address in PRIVATE:
+        problems.check(check_private_cluster)
 
 
 def ray_address(config: ExperimentConfig) -> str | None:

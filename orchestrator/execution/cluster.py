@@ -12,11 +12,12 @@ from typing import Any
 
 import ray
 
-from orchestrator.execution.address import check_address, no_cluster
+from orchestrator.execution.address import PRIVATE, check_address, check_private_cluster, no_cluster
 from orchestrator.execution.liveness import ClusterLostError, vital_processes
 from orchestrator.execution.local_node import num_local_cpus
 from orchestrator.execution.placement import Node
 from orchestrator.execution.train_run import TRAIN_ENV
+from orchestrator.telemetry import switch_off_telemetry
 
 DRIVER_RESOURCE = "aptune_driver"
 """Trial drivers hold one of these, never a CPU: it would be missing to their own workers."""
@@ -57,13 +58,13 @@ def cluster(address: str | None) -> Iterator[NodesNow]:
         NodesNow: Tells what the cluster has.
 
     Raises:
-        ConfigError: If there is no cluster at `address`.
+        ConfigError: If there is no cluster at `address`, or a private one would be open to all.
         ClusterLostError: If a private one does not come up.
     """
     _quieten()
     temp_dir = None
     try:
-        if address and address != "local":
+        if address not in PRIVATE:
             _connect(address)
             yield cluster_nodes
         else:
@@ -133,6 +134,7 @@ def remove_stale_dirs(root: Path) -> None:
 
 
 def _start_local(temp_dir: Path) -> None:
+    check_private_cluster()
     # Nobody takes a node of one machine away; the watcher would be one more process per trial.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     try:
@@ -163,7 +165,6 @@ def _connect(address: str) -> None:
 def _quieten() -> None:
     """Environment that Ray reads at start; a value set by the user wins."""
     quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_AUTO_CONNECT": "0",  # a stopped sweep must not start another cluster
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -175,3 +176,4 @@ def _quieten() -> None:
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    switch_off_telemetry()

@@ -83,16 +83,6 @@ WRONG_INPUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
         ("-s", "hardware.num_workers=4096", "-s", "training.batch_size=4096"),
         "asks for 4096 workers with 1 CPU each, and only",
     ),
-    "a GPU where none is": (
-        nothing,
-        ("-s", "hardware.gpus_per_worker=512"),
-        "asks for 1 worker with 1 CPU, 512 GPUs each, and no node can hold even one of them",
-    ),
-    "more memory than there is": (
-        nothing,
-        ("-s", "hardware.memory_per_worker_gib=1e6"),
-        "or hardware.memory_per_worker_gib, or set orchestration.address to a larger cluster",
-    ),
     "unknown recipe": (nothing, ("-c", "no_such_recipe"), "no recipe of that name; recipes: "),
     "unknown option": (nothing, ("--sparsity", "0.4"), "--sparsity"),
 }

@@ -105,6 +105,17 @@ def test_a_broken_rule_is_told_with_its_remedy(overrides: list[str], message: st
         load_config(overrides=overrides)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://me:s3cret@host:5000", "https://s3cret@host", "postgresql+x://me:s3cret@db/y"],
+)
+def test_a_password_in_the_tracking_address_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"tracking\.uri: .*MLFLOW_TRACKING_PASSWORD") as caught:
+        load_config(overrides=[f"tracking.uri={address}"])
+    assert "s3cret" not in str(caught.value)
+    load_config(overrides=["tracking.uri=http://host:5000/a@b"])
+
+
 KEPT: list[tuple[str, Any]] = [
     ("arm=lora", None),
     ("hardware.num_workers=4", "training.micro_batch_size=4"),

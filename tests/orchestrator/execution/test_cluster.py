@@ -19,6 +19,7 @@ from orchestrator.execution.cluster import (
 )
 from orchestrator.execution.liveness import ClusterLostError
 from orchestrator.execution.placement import Node
+from orchestrator.telemetry import NO_TELEMETRY
 
 
 def test_rays_folder_is_short_even_where_the_temporary_folder_is_not(
@@ -99,3 +100,24 @@ def test_a_private_cluster_that_does_not_come_up_leaves_nothing(
         with pytest.raises(ClusterLostError, match=r"did not come up: .* timed"), cluster(None):
             pass
         assert half.wait(10) == -signal.SIGKILL
+
+
+def test_a_private_cluster_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("it was started"))
+    with pytest.raises(ConfigError, match=r"0\.0\.0\.0.*token; unset RAY_AUTH_MODE"), cluster(None):
+        pass
+
+
+def test_a_cluster_of_ours_has_no_dashboard_and_reports_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in NO_TELEMETRY:
+        monkeypatch.delenv(name, raising=False)
+    started: list[dict[str, object]] = []
+    monkeypatch.setattr(ray, "init", lambda **options: started.append(options))
+    monkeypatch.setattr(ray, "nodes", list)
+    with cluster(None) as nodes:
+        assert nodes() == ()
+        assert {name: os.environ[name] for name in NO_TELEMETRY} == NO_TELEMETRY
+    assert started[0]["include_dashboard"] is False

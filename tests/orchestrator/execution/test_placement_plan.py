@@ -17,7 +17,8 @@ def test_the_plan_is_told_in_a_few_lines() -> None:
     assert list(plan_placement(CLUSTER, groups).lines()) == [
         "placement: 3 nodes with 36 CPUs, 4 GPUs, 144.0 GiB; drivers on head",
         "  13 trials of 1 worker with 1 CPU, 0.5 GPUs each (3.0 GiB expected): 8 at a time",
-        "  1 trial of 4 workers with 2 CPUs, 1 GPU each (1.0 GiB expected): 1 at a time, over 2 nodes",
+        "  1 trial of 4 workers with 2 CPUs, 1 GPU each (1.0 GiB expected): 1 at a time, over "
+        "2 nodes",
         "  each trial starts as soon as it fits beside those that run",
     ]
 
@@ -40,8 +41,8 @@ def test_an_estimate_of_memory_refuses_nothing_and_is_told() -> None:
     placement = plan_placement([HEAD], [WorkerGroup(expected_gib=99)] * 2)
     assert placement.kinds[0].at_a_time == 1
     assert list(placement.lines())[1] == (
-        "  2 trials of 1 worker with 1 CPU each (99.0 GiB expected): 1 at a time, on a node with less "
-        "than that"
+        "  2 trials of 1 worker with 1 CPU each (99.0 GiB expected): 1 at a time, on a node "
+        "with less than that"
     )
 
 
