@@ -27,7 +27,7 @@ from orchestrator.execution.status import (
     write_status,
 )
 from orchestrator.execution.stopping import StopFile, StopSignal
-from orchestrator.execution.trial import TrialSpec
+from orchestrator.execution.trial import TrialSpec, WorkerGroup
 from orchestrator.execution.tune_run import TuneRun
 
 logger = logging.getLogger(__name__)
@@ -104,10 +104,12 @@ def run_sweep(
     for trial in pending:
         write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
         write_status(trial.run_dir, TrialState.PENDING)
-    for group in teachers_first(pending):
+    groups = list(teachers_first(pending))
+    for i, group in enumerate(groups):
         ready = [trial for trial in group if stop.requested or has_its_teacher(trial)]
+        later = [trial.workers for others in groups[i + 1 :] for trial in others]
         if ready and not stop.requested:
-            _run_group(ready, settings, stop=stop, on_poll=on_poll)
+            _run_group(ready, settings, later=later, stop=stop, on_poll=on_poll)
     return _outcome(trials, skipped, stop)
 
 
@@ -115,6 +117,7 @@ def _run_group(
     group: Sequence[TrialSpec],
     settings: SweepSettings,
     *,
+    later: Sequence[WorkerGroup],
     stop: StopSignal,
     on_poll: Callable[[], None],
 ) -> None:
@@ -125,7 +128,7 @@ def _run_group(
         for trial in unsettled:
             write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
         try:
-            _run_pending(unsettled, settings, launch_dir, stop=stop, on_poll=on_poll)
+            _run_pending(unsettled, settings, launch_dir, later=later, stop=stop, on_poll=on_poll)
         except ClusterLostError as lost:
             if not lives_left or stop.requested:
                 raise
@@ -144,11 +147,12 @@ def _run_pending(
     settings: SweepSettings,
     launch_dir: Path,
     *,
+    later: Sequence[WorkerGroup],
     stop: StopSignal,
     on_poll: Callable[[], None],
 ) -> None:
     try:
-        tune_run = _run_tune(pending, settings, launch_dir, stop=stop, on_poll=on_poll)
+        tune_run = _run_tune(pending, settings, launch_dir, later=later, stop=stop, on_poll=on_poll)
     except BaseException as error:
         _mark_running(pending, launch_dir, f"the sweep's driver ended: {error}")
         raise
@@ -164,6 +168,7 @@ def _run_tune(
     settings: SweepSettings,
     launch_dir: Path,
     *,
+    later: Sequence[WorkerGroup],
     stop: StopSignal,
     on_poll: Callable[[], None],
 ) -> TuneRun:
@@ -172,7 +177,9 @@ def _run_tune(
 
     cap = settings.max_concurrent_trials
     with driver_output(launch_dir / "driver.log"), cluster(settings.address) as nodes:
-        for line in plan_placement(nodes(), [t.workers for t in pending], cap).lines():
+        # What waits for teachers counts too: that it can never fit must not be found out then.
+        needs = [*(trial.workers for trial in pending), *later]
+        for line in plan_placement(nodes(), needs, cap).lines():
             logger.info(line)
         stop.install()  # Ray has just put its own handlers in place
         stop_file = launch_dir / "save-and-leave"
