@@ -95,7 +95,8 @@ def _misfit(nodes: Sequence[Node], group: WorkerGroup) -> str:
     rooms = [node.room_for(group, reserved_gib) for node in nodes]
     if sum(rooms) >= group.num_workers:
         return ""
-    largest = max(nodes, key=lambda node: (len(node.gpus), node.cpus, node.memory_gib))
+    none = Node("none", cpus=0, gpus=(), memory_gib=0)
+    largest = max(nodes, key=lambda n: (len(n.gpus), n.cpus, n.memory_gib), default=none)
     if any(rooms):
         wrong = f"only {sum(rooms)} of them can be placed"
         todo = "lower hardware.num_workers or what each worker reserves"

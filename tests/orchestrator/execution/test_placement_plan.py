@@ -89,5 +89,7 @@ def test_every_misfit_is_told_at_once_and_once() -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_nothing_to_place_is_no_error() -> None:
-    assert plan_placement(CLUSTER, []).kinds == ()
+def test_nothing_to_place_is_no_error_and_no_node_is_one() -> None:
+    assert plan_placement([], []).kinds == ()
+    with pytest.raises(ConfigError, match="all 0 nodes with 0 CPUs, 0 GPUs"):
+        plan_placement([], [WorkerGroup()])
