@@ -16,6 +16,7 @@ from typer.exceptions import Abort, TyperException
 from apt_core.config import Ablation, ExperimentConfig, load_config
 from apt_core.config.arms import ABLATION_MEANINGS
 from apt_core.errors import AptError, ConfigError, UserError
+from orchestrator.telemetry import switch_off_telemetry
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -136,6 +137,7 @@ def run_app(app: typer.Typer, args: Sequence[str] | None = None) -> NoReturn:
         app: The commands; one may return its exit code.
         args: Command-line arguments; None: those of this process.
     """
+    switch_off_telemetry()
     sys.exit(exit_code_of(lambda: app(args, standalone_mode=False)))
 
 

@@ -1,15 +1,23 @@
 """`--dry-run`: what would be run, when it would change its shape, and what it would need."""
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import yaml
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from apt_core.config import PruneTimes, TrainingPlan, config_to_json
+from apt_core.errors import UserError
 from apt_core.tuner.schedule import tuning_budget
 from jobs.common import EXIT_OK, make_console, say
 from jobs.estimate import estimate, num_adapter_params
 from jobs.planning import Plan, PlannedTrial
+from orchestrator.execution.address import PRIVATE, check_address
+from orchestrator.execution.local_node import local_node
+from orchestrator.execution.placement import Node
 from orchestrator.execution.status import trial_state
 from orchestrator.progress import duration_text
 
@@ -32,6 +40,8 @@ def describe(plan: Plan) -> int:
     say(console, data)
     say(console, f"# {len(plan.trials)} trials, in this order, below {plan.sweep_dir}")
     _print_whole(console, trial_table(plan.trials))
+    for line in placement_lines(plan):
+        say(console, line)
     for group in _by_schedule(plan.trials):
         say(console, f"# schedule of: {', '.join(t.spec.label for t in group)}")
         timetable = group[0].facts.plan
@@ -43,6 +53,47 @@ def describe(plan: Plan) -> int:
             _print_whole(console, schedule_table(group[0], timetable))
     say(console, "dry run: nothing was started")
     return EXIT_OK
+
+
+def placement_lines(plan: Plan) -> list[str]:
+    """Where the trials would run: on this machine, or on the cluster if it can be asked.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        Lines of text. A trial that would be refused is told, and is no error: a grid for a large
+        cluster is often looked at on a small machine.
+    """
+    address = plan.settings.address
+    try:
+        if address in PRIVATE:
+            nodes: Sequence[Node] = [local_node(with_gpus=plan.wants_gpus)]
+        else:
+            nodes = ask_nodes(address)
+        return ["# where they would run now", *plan.placement(nodes).lines()]
+    except UserError as error:
+        return ["# where they would run now", f"nowhere: {error}"]
+
+
+def ask_nodes(address: str | None) -> Sequence[Node]:
+    """The nodes of a cluster that is there.
+
+    Args:
+        address: Its address.
+
+    Returns:
+        The nodes.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    check_address(address)  # before Ray is imported, which takes seconds
+
+    from orchestrator.execution.cluster import cluster, driver_output
+
+    with driver_output(Path(os.devnull)), cluster(address) as nodes:
+        return nodes()
 
 
 def trial_table(trials: tuple[PlannedTrial, ...]) -> Table:

@@ -1,12 +1,15 @@
 """What a trial will need: memory from parameter counts, time from earlier runs of its kind."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from apt_core.config import ExperimentConfig
 from apt_core.report import RunReport
-from jobs.planning import PlannedTrial
 from orchestrator.execution.status import RESULT_FILE
 from orchestrator.model_files import ModelFacts
+
+if TYPE_CHECKING:
+    from jobs.planning import PlannedTrial
 
 GIB = 2.0**30
 ALL_LINEARS = 4, 3
@@ -31,7 +34,7 @@ class Estimate:
     time_s: float | None
 
 
-def estimate(trial: PlannedTrial) -> Estimate:
+def estimate(trial: "PlannedTrial") -> Estimate:
     """Estimate one trial.
 
     Args:
@@ -92,7 +95,7 @@ def num_adapter_params(config: ExperimentConfig, model: ModelFacts) -> int:
     return config.training.initial_rank * width * model.num_layers
 
 
-def _time_s(trial: PlannedTrial) -> float | None:
+def _time_s(trial: "PlannedTrial") -> float | None:
     """From finished runs of the same arm, model and dataset beside this one, scaled by steps."""
     config = trial.cell.config
     wanted = (config.arm, config.ablation, config.model.model_type, config.data.dataset)

@@ -7,8 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apt_core.config import ExperimentConfig, config_from_json, config_to_json
+from jobs.estimate import memory_gib
 from jobs.preflight import CellFacts, Place, Problems, check_cells, check_surroundings, ray_address
 from jobs.teachers import Teacher, find_teacher
+from orchestrator.execution.address import PRIVATE
+from orchestrator.execution.local_node import local_node
+from orchestrator.execution.placement import Node
+from orchestrator.execution.placement_plan import Placement, plan_placement
+from orchestrator.execution.status import TrialState, trial_state
 from orchestrator.execution.sweep import SweepSettings
 from orchestrator.execution.trial import DEFAULT_ENTRY, TrialSpec, WorkerGroup
 from orchestrator.identity import Cell, code_version, expand_grid, run_id
@@ -40,6 +46,30 @@ class Plan:
     def specs(self) -> tuple[TrialSpec, ...]:
         """The trials alone."""
         return tuple(trial.spec for trial in self.trials)
+
+    def placement(self, nodes: Sequence[Node]) -> Placement:
+        """How what is not finished would lie on these nodes.
+
+        Args:
+            nodes: What there is.
+
+        Returns:
+            The plan.
+
+        Raises:
+            ConfigError: If a trial can never fit.
+        """
+        pending = [
+            spec.workers
+            for spec in self.specs
+            if trial_state(spec.run_dir, spec.run_id) is not TrialState.FINISHED
+        ]
+        return plan_placement(nodes, pending, self.settings.max_concurrent_trials)
+
+    @property
+    def wants_gpus(self) -> bool:
+        """Whether any trial asks for a GPU."""
+        return any(spec.workers.gpus_per_worker for spec in self.specs)
 
 
 def make_plan(
@@ -76,7 +106,11 @@ def make_plan(
             if taught is not None:
                 trials.append(_trial(*taught, known, sweep_dir, base_arguments, entry))
     problems.raise_if_any()
-    return Plan(config, tuple(trials), _settings(config, sweep_dir))
+    plan = Plan(config, tuple(trials), _settings(config, sweep_dir))
+    if place is Place.CLUSTER and plan.settings.address in PRIVATE:
+        # A cluster elsewhere is asked once we are connected; our own would only start in vain.
+        plan.placement([local_node(with_gpus=plan.wants_gpus)])
+    return plan
 
 
 def with_teacher(cell: Cell, earlier: Sequence[PlannedTrial]) -> tuple[Cell, Teacher | None]:
@@ -109,7 +143,6 @@ def _trial(  # noqa: PLR0917 - what a trial is made of
 ) -> PlannedTrial:
     taught_by = None if teacher is None else teacher.run_id
     identity = run_id(cell.config, facts.data_fingerprint, code_version(), taught_by)
-    hardware = cell.config.hardware
     spec = TrialSpec(
         run_id=identity,
         label=label_of(cell.config),
@@ -117,16 +150,27 @@ def _trial(  # noqa: PLR0917 - what a trial is made of
         total_steps=facts.plan.total_steps if facts.plan else config_steps(cell.config),
         config=config_to_json(cell.config),
         command=rerun_command(base_arguments, cell.overrides),
-        workers=WorkerGroup(
-            num_workers=hardware.num_workers,
-            cpus_per_worker=hardware.cpus_per_worker,
-            gpus_per_worker=hardware.gpus_per_worker,
-            num_threads=hardware.num_threads,
-        ),
+        workers=_workers(cell.config, facts),
         entry=entry,
         needs=taught_by if teacher is not None and teacher.is_planned else None,
     )
     return PlannedTrial(cell, facts, spec)
+
+
+def _workers(config: ExperimentConfig, facts: CellFacts) -> WorkerGroup:
+    """What the trial asks the cluster for; on a GPU the estimate is of the GPU's memory."""
+    hardware, model = config.hardware, facts.model
+    expected = None
+    if model is not None and hardware.gpus_per_worker == 0:
+        expected = memory_gib(config, model)
+    return WorkerGroup(
+        num_workers=hardware.num_workers,
+        cpus_per_worker=hardware.cpus_per_worker,
+        gpus_per_worker=hardware.gpus_per_worker,
+        num_threads=hardware.num_threads,
+        memory_per_worker_gib=hardware.memory_per_worker_gib,
+        expected_gib=expected,
+    )
 
 
 def config_steps(config: ExperimentConfig) -> int:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from glob import glob
 from pathlib import Path
 from typing import Any, TypeVar
 
 from apt_core.config import DatasetSpec, ExperimentConfig, TrainingPlan, plan_training
 from apt_core.errors import ConfigError, UserError
-from orchestrator.execution.address import check_address
+from orchestrator.execution.address import PRIVATE, check_address, check_private_cluster
+from orchestrator.execution.local_node import has_gpu_device
 from orchestrator.model_files import ModelFacts, check_decoder, check_model, check_task
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class Place(StrEnum):
 
 
 def check_surroundings(config: ExperimentConfig, problems: Problems, place: Place) -> None:
-    """Check what all cells share: results folder, GPUs, tracking server, the cluster's address.
+    """Check what all cells share: results folder, tracking server, the cluster's address.
 
     Args:
         config: The sweep's configuration.
@@ -145,12 +145,15 @@ def check_surroundings(config: ExperimentConfig, problems: Problems, place: Plac
     if place is Place.NOWHERE:
         return
     problems.check(_check_results_dir, config)
-    problems.check(_check_gpus, config)
     if place is Place.HERE:
+        problems.check(_check_gpus, config)
         return
     if config.tracking.enabled:
         problems.check(_check_tracking, config)
-    problems.check(check_address, ray_address(config))
+    address = ray_address(config)
+    problems.check(check_address, address)
+    if address in PRIVATE:
+        problems.check(check_private_cluster)
 
 
 def ray_address(config: ExperimentConfig) -> str | None:
@@ -182,14 +185,12 @@ def _check_results_dir(config: ExperimentConfig) -> None:
 
 
 def _check_gpus(config: ExperimentConfig) -> None:
-    """Only for this machine: another cluster's GPUs are asked for when we are connected."""
+    """For training in this process; for sweeps, placement is planned from what there is."""
     wanted = config.hardware.gpus_per_worker
-    if wanted == 0 or ray_address(config) is not None:
-        return
-    if not glob("/dev/nvidia[0-9]*") and not glob("/dev/kfd"):
+    if wanted and not has_gpu_device():
         raise ConfigError(
             f"hardware.gpus_per_worker: {wanted:g} was asked for, but this machine has no GPU; set "
-            "it to 0, or orchestration.address to a cluster with GPUs"
+            "it to 0"
         )
 
 

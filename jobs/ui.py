@@ -1,5 +1,6 @@
 """`aptune ui`: serve the MLflow data of a results folder until Ctrl-C."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,8 @@ import typer
 
 from apt_core.errors import DataError
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, run_app
-from orchestrator.tracking.server import server_command
+from orchestrator.binding import LOOPBACK
+from orchestrator.tracking.server import AUTH_VARIABLES, server_command
 
 DEFAULT_PORT = 5000
 DATABASE = "mlflow.db"
@@ -22,17 +24,29 @@ def ui(
         Path, typer.Argument(help="orchestration.results_dir.", metavar="RESULTS_DIR")
     ] = Path("runs"),
     port: Annotated[int, typer.Option("--port", "-p", help="Port on this machine.")] = DEFAULT_PORT,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            help="Address to listen at. Any but this machine's own wants "
+            f"{' and '.join(AUTH_VARIABLES)} in the environment, and turns MLflow's passwords on.",
+        ),
+    ] = LOOPBACK,
 ) -> int:
-    """Show the runs in MLflow, on this machine only, until Ctrl-C."""
+    """Show the runs in MLflow, on this machine unless told otherwise, until Ctrl-C."""
     if not (results_dir / DATABASE).exists():
         raise DataError(
             f"{results_dir}: no {DATABASE} inside; give the folder that orchestration.results_dir "
             "names, after a sweep with a local tracking server"
         )
+    command = server_command(results_dir, port, host)
     console = make_console()
-    console.print(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops it)", highlight=False)
+    console.print(f"MLflow: http://{host}:{port}  (Ctrl-C stops it)", highlight=False)
     try:
-        code = subprocess.run(server_command(results_dir, port), check=False).returncode
+        # In the folder MLflow keeps its users; what lies there must not pass for a Python module.
+        code = subprocess.run(
+            command, cwd=results_dir, env={**os.environ, "PYTHONSAFEPATH": "1"}, check=False
+        ).returncode
     except KeyboardInterrupt:
         return EXIT_OK
     return EXIT_OK if code == 0 else EXIT_FAILED

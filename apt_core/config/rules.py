@@ -1,6 +1,7 @@
 """Rules between fields: what no single field can know. Each yields the problems it finds."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from apt_core.data.tasks import HOLDOUT
 
 if TYPE_CHECKING:
     from apt_core.config.experiment import ExperimentConfig
+
+_CREDENTIALS = re.compile(r"://[^/\s@]+@")
 
 
 def _switches(config: "ExperimentConfig") -> ArmSwitches:
@@ -78,6 +81,24 @@ def _length_is_known(config: "ExperimentConfig") -> Iterator[Problem]:
         yield Problem(
             "training.num_epochs", wrong, "set one of them", None, ("training.max_steps",)
         )
+
+
+def _gpus_are_shared_or_whole(config: "ExperimentConfig") -> Iterator[Problem]:
+    gpus = config.hardware.gpus_per_worker
+    if gpus > 1 and gpus != int(gpus):
+        wrong, todo = "is above 1 and no whole number", "set it to a whole number, or to 1 or less"
+        yield Problem("hardware.gpus_per_worker", wrong, todo, gpus)
+
+
+def _tracking_address_holds_no_password(config: "ExperimentConfig") -> Iterator[Problem]:
+    if _CREDENTIALS.search(config.tracking.uri or ""):
+        # What was given is not shown: the message ends up in logs.
+        wrong = "holds a user or a password, and the configuration is written beside every run"
+        todo = (
+            "leave them out of the address and export MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD where it runs"
+        )
+        yield Problem("tracking.uri", wrong, todo)
 
 
 def _fp16_is_possible(config: "ExperimentConfig") -> Iterator[Problem]:
@@ -203,6 +224,8 @@ RULES: tuple[Callable[["ExperimentConfig"], Iterator[Problem]], ...] = (
     _chosen_entries_exist,
     _batch_divides,
     _length_is_known,
+    _gpus_are_shared_or_whole,
+    _tracking_address_holds_no_password,
     _fp16_is_possible,
     _events_are_told_once,
     _distillation_makes_sense,

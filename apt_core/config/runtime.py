@@ -134,9 +134,12 @@ class HardwareConfig(Section):
     num_workers: PositiveCount = 1
     """Processes of one training."""
     gpus_per_worker: NonNegative = 0.0
-    """GPUs reserved for each worker; 0: CPU."""
+    """GPUs reserved for each worker; 0: CPU. A share such as 0.5 lets small trials share one."""
     cpus_per_worker: Positive = 1.0
     """CPU cores reserved for each worker."""
+    memory_per_worker_gib: Positive | None = None
+    """Memory of its node reserved for each worker, in GiB; null: none, and an estimate tells how
+    many trials run at a time."""
     num_threads: PositiveCount | None = None
     """PyTorch threads per worker; null: PyTorch's choice."""
     gradient_checkpointing: bool = False
@@ -183,7 +186,7 @@ class OrchestrationConfig(Section):
     address: str | None = None
     """Ray cluster to use; null: the one this machine belongs to, else a new local one."""
     max_concurrent_trials: PositiveCount | None = None
-    """Trials at a time; null: as many as the cluster's CPUs and GPUs allow."""
+    """Trials at a time at most; null: as many as the nodes' CPUs, GPUs and memory hold."""
     max_failures: Count = 1
     """How often a trial is restarted from its last checkpoint before it counts as failed."""
     grid: Annotated[tuple[GridBlock, ...], Listed] = ()

@@ -4,16 +4,20 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ray
 
-from orchestrator.execution.address import check_address, no_cluster
-from orchestrator.execution.concurrency import ClusterResources
+from orchestrator.execution.address import PRIVATE, check_address, check_private_cluster, no_cluster
 from orchestrator.execution.liveness import ClusterLostError, vital_processes
+from orchestrator.execution.local_node import num_local_cpus
+from orchestrator.execution.placement import Node
 from orchestrator.execution.train_run import TRAIN_ENV
+from orchestrator.telemetry import switch_off_telemetry
 
 DRIVER_RESOURCE = "aptune_driver"
 """Trial drivers hold one of these, never a CPU: it would be missing to their own workers."""
@@ -25,6 +29,7 @@ OBJECT_STORE_BYTES = 128 * 2**20
 LONGEST_TEMP_ROOT = 15
 """Ray puts unix sockets (limit 107 characters) some 65 characters below its folder."""
 TEMP_PREFIX = "apt-"
+NodesNow = Callable[[], tuple[Node, ...]]
 
 
 @contextmanager
@@ -42,7 +47,7 @@ def driver_output(log: Path) -> Iterator[None]:
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[ClusterResources]:
+def cluster(address: str | None) -> Iterator[NodesNow]:
     """Be connected to Ray inside the block; afterwards nothing that we started is left.
 
     Args:
@@ -50,21 +55,23 @@ def cluster(address: str | None) -> Iterator[ClusterResources]:
             ``local``: a private one.
 
     Yields:
-        What the cluster has.
+        NodesNow: Tells what the cluster has.
 
     Raises:
-        ConfigError: If there is no cluster at `address`.
+        ConfigError: If there is no cluster at `address`, or a private one would be open to all.
         ClusterLostError: If a private one does not come up.
     """
     _quieten()
     temp_dir = None
     try:
-        if address and address != "local":
+        if address not in PRIVATE:
             _connect(address)
+            yield cluster_nodes
         else:
             temp_dir = make_temp_dir()
             _start_local(temp_dir)
-        yield cluster_resources()
+            # One node that does not change. Asking a cluster that has just died would hang.
+            yield partial(tuple, cluster_nodes())
     finally:
         ray.shutdown()
         if temp_dir is not None:
@@ -78,11 +85,33 @@ def driver_resources() -> dict[str, float]:
     return {"CPU": 0, HEAD_RESOURCE: 1 / MAX_DRIVERS}
 
 
-def cluster_resources() -> ClusterResources:
-    """Totals over all nodes that are alive."""
-    total = ray.cluster_resources()
-    return ClusterResources(
-        total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0) / 2**30
+def cluster_nodes() -> tuple[Node, ...]:
+    """The nodes that are alive now, each with all that it has."""
+    return nodes_of(ray.nodes())
+
+
+def nodes_of(listing: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
+    """Nodes from what `ray.nodes` lists; the dead are left out.
+
+    Args:
+        listing: Dictionaries with ``Alive``, ``NodeManagerHostname`` and ``Resources``.
+
+    Returns:
+        The living nodes, those that hold drivers marked (see `driver_resources`).
+    """
+    alive = [node for node in listing if node["Alive"]]
+    is_labelled = any(DRIVER_RESOURCE in node["Resources"] for node in alive)
+    home = DRIVER_RESOURCE if is_labelled else HEAD_RESOURCE
+    return tuple(
+        Node(
+            name=node["NodeManagerHostname"],
+            cpus=has.get("CPU", 0.0),
+            gpus=(1.0,) * int(has.get("GPU", 0)),
+            memory_gib=has.get("memory", 0.0) / 2**30,
+            holds_drivers=home in has,
+        )
+        for node in alive
+        for has in [node["Resources"]]
     )
 
 
@@ -104,12 +133,8 @@ def remove_stale_dirs(root: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def num_local_cpus() -> int:
-    """CPUs that this process may use, which a container or a batch system may have cut down."""
-    return len(os.sched_getaffinity(0))
-
-
 def _start_local(temp_dir: Path) -> None:
+    check_private_cluster()
     # Nobody takes a node of one machine away; the watcher would be one more process per trial.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     try:
@@ -140,13 +165,15 @@ def _connect(address: str) -> None:
 def _quieten() -> None:
     """Environment that Ray reads at start; a value set by the user wins."""
     quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_AUTO_CONNECT": "0",  # a stopped sweep must not start another cluster
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        # One by default for a searcher: trials would start one after the other. Ours counts itself.
+        "TUNE_MAX_PENDING_TRIALS_PG": str(MAX_DRIVERS),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # workers write their own log
         **TRAIN_ENV,
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    switch_off_telemetry()

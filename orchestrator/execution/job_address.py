@@ -6,13 +6,13 @@ import urllib.request
 from urllib.parse import urlsplit
 
 from apt_core.errors import ConfigError
+from orchestrator.binding import is_loopback_host
 from orchestrator.execution.address import check_address
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """As `ray job submit` reads them, the first one winning."""
 ANSWER_TIMEOUT_S = 3.0
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _NOT_FOUND = 404
 
 
@@ -44,7 +44,7 @@ def check_job_server(address: str) -> None:
     if parts.scheme not in {"http", "https"}:
         check_address(address)
         return
-    handlers = [urllib.request.ProxyHandler({})] if parts.hostname in _LOOPBACK else []
+    handlers = [urllib.request.ProxyHandler({})] if is_loopback_host(parts.hostname or "") else []
     try:
         # The scheme is http or https: checked above.
         opener = urllib.request.build_opener(*handlers)

@@ -10,7 +10,6 @@ from pathlib import Path
 import yaml
 
 from apt_core.config import ExperimentConfig, config_from_json, config_to_json
-from apt_core.errors import ConfigError
 
 CONFIG_NAME = "grid.yaml"
 PACKAGES = ("apt_core", "orchestrator", "jobs")
@@ -79,19 +78,7 @@ def for_cluster(config: ExperimentConfig, here: Path) -> ExperimentConfig:
 
     Returns:
         The same trainings with paths that mean the same everywhere on this file system.
-
-    Raises:
-        ConfigError: If a password would be sent along.
     """
-    from orchestrator.tracking.uri import redact
-
-    uri = config.tracking.uri
-    if uri is not None and redact(uri) != uri:
-        raise ConfigError(
-            f"tracking.uri: holds a password (got {redact(uri)}), which would lie in the job's "
-            "package; leave it out of the address and set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD on the cluster"
-        )
     data = config_to_json(config)
     data["orchestration"]["address"] = None
     for section, key in ((data["orchestration"], "results_dir"), (data["data"], "cache_dir")):

@@ -16,6 +16,7 @@ from apt_core.errors import AptError
 from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.liveness import ClusterLostError, find_dead, vital_processes
 from orchestrator.execution.order import has_its_teacher, teachers_first
+from orchestrator.execution.placement_plan import plan_placement
 from orchestrator.execution.status import (
     CONFIG_FILE,
     WORKER_LOG,
@@ -26,7 +27,7 @@ from orchestrator.execution.status import (
     write_status,
 )
 from orchestrator.execution.stopping import StopFile, StopSignal
-from orchestrator.execution.trial import TrialSpec
+from orchestrator.execution.trial import TrialSpec, WorkerGroup
 from orchestrator.execution.tune_run import TuneRun
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def run_sweep(
         The outcome; a failed trial does not raise and does not stop the others.
 
     Raises:
-        ConfigError: If the cluster does not exist or cannot hold a single trial.
+        ConfigError: If the cluster does not exist or can never hold one of the trials.
     """
     skipped = tuple(t for t in trials if trial_state(t.run_dir, t.run_id) is TrialState.FINISHED)
     pending = [t for t in trials if t not in skipped]
@@ -103,10 +104,12 @@ def run_sweep(
     for trial in pending:
         write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
         write_status(trial.run_dir, TrialState.PENDING)
-    for group in teachers_first(pending):
+    groups = list(teachers_first(pending))
+    for i, group in enumerate(groups):
         ready = [trial for trial in group if stop.requested or has_its_teacher(trial)]
+        later = [trial.workers for others in groups[i + 1 :] for trial in others]
         if ready and not stop.requested:
-            _run_group(ready, settings, stop=stop, on_poll=on_poll)
+            _run_group(ready, settings, later=later, stop=stop, on_poll=on_poll)
     return _outcome(trials, skipped, stop)
 
 
@@ -114,6 +117,7 @@ def _run_group(
     group: Sequence[TrialSpec],
     settings: SweepSettings,
     *,
+    later: Sequence[WorkerGroup],
     stop: StopSignal,
     on_poll: Callable[[], None],
 ) -> None:
@@ -124,7 +128,7 @@ def _run_group(
         for trial in unsettled:
             write_status(trial.run_dir, TrialState.PENDING, launch_id=launch_dir.name)
         try:
-            _run_pending(unsettled, settings, launch_dir, stop=stop, on_poll=on_poll)
+            _run_pending(unsettled, settings, launch_dir, later=later, stop=stop, on_poll=on_poll)
         except ClusterLostError as lost:
             if not lives_left or stop.requested:
                 raise
@@ -143,11 +147,12 @@ def _run_pending(
     settings: SweepSettings,
     launch_dir: Path,
     *,
+    later: Sequence[WorkerGroup],
     stop: StopSignal,
     on_poll: Callable[[], None],
 ) -> None:
     try:
-        tune_run = _run_tune(pending, settings, launch_dir, stop=stop, on_poll=on_poll)
+        tune_run = _run_tune(pending, settings, launch_dir, later=later, stop=stop, on_poll=on_poll)
     except BaseException as error:
         _mark_running(pending, launch_dir, f"the sweep's driver ended: {error}")
         raise
@@ -163,22 +168,25 @@ def _run_tune(
     settings: SweepSettings,
     launch_dir: Path,
     *,
+    later: Sequence[WorkerGroup],
     stop: StopSignal,
     on_poll: Callable[[], None],
 ) -> TuneRun:
     # Imported here: skipping a finished sweep, or rejecting a wrong one, must not wait for Ray.
     from orchestrator.execution.cluster import cluster, driver_output
-    from orchestrator.execution.concurrency import concurrent_trials
 
-    with driver_output(launch_dir / "driver.log"), cluster(settings.address) as resources:
-        limit = concurrent_trials(
-            resources, (t.workers for t in pending), settings.max_concurrent_trials
-        )
-        logger.info("running %d trials, %d at a time", len(pending), limit)
+    cap = settings.max_concurrent_trials
+    with driver_output(launch_dir / "driver.log"), cluster(settings.address) as nodes:
+        # What waits for teachers counts too: that it can never fit must not be found out then.
+        needs = [*(trial.workers for trial in pending), *later]
+        for line in plan_placement(nodes(), needs, cap).lines():
+            logger.info(line)
         stop.install()  # Ray has just put its own handlers in place
         stop_file = launch_dir / "save-and-leave"
         cells = [_cell(trial, launch_dir, stop_file, settings.max_failures) for trial in pending]
-        tune_run = TuneRun(cells, launch_dir, limit=limit, max_failures=settings.max_failures)
+        tune_run = TuneRun(
+            cells, launch_dir, nodes=nodes, cap=cap, max_failures=settings.max_failures
+        )
         tune_run.start()
         lost = None
         try:

@@ -85,6 +85,8 @@ def _ray_trainer(cell: dict[str, Any]) -> Any:
     resources = {"CPU": workers.cpus_per_worker}
     if workers.gpus_per_worker:
         resources["GPU"] = workers.gpus_per_worker
+    if workers.memory_per_worker_gib:
+        resources["memory"] = int(workers.memory_per_worker_gib * 2**30)
     return TorchTrainer(
         train_in_worker,
         train_loop_config=payload,

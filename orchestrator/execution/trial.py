@@ -1,11 +1,13 @@
 """A trial as a frozen value that travels from the driver to its workers as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 DEFAULT_ENTRY = "apt_core.trainer.build:run_training"
+LEAST_GIB = 1.0
+"""What one worker costs at the least: torch, transformers and DeepSpeed imported, a small model."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,20 @@ class WorkerGroup:
     gpus_per_worker: float = 0.0
     num_threads: int | None = None
     """Threads that torch may use inside one worker; None: as many as the worker has CPUs."""
+    memory_per_worker_gib: float | None = None
+    """Memory reserved for each worker; None: none, and what is expected is counted."""
+    expected_gib: float | None = None
+    """An estimate of one worker's memory on its node, or None."""
+
+    @property
+    def worker_gib(self) -> float:
+        """The memory to count for one worker: what is reserved, else what is expected."""
+        return self.memory_per_worker_gib or max(LEAST_GIB, self.expected_gib or 0.0)
+
+    @property
+    def reserved(self) -> "WorkerGroup":
+        """The same group reduced to what the cluster reserves for it."""
+        return replace(self, num_threads=None, expected_gib=None)
 
     @property
     def threads(self) -> int:

@@ -2,9 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from orchestrator.execution.placement import Node
 
 STOP_TIMEOUT_S = 20.0
 """How long Tune may take to let go of its trials before Ray is shut down regardless."""
@@ -16,7 +18,8 @@ class TuneRun(threading.Thread):
     Args:
         cells: What the Tune function gets, per trial.
         launch_dir: A fresh folder for Tune's files.
-        limit: Trials at a time.
+        nodes: Tells the nodes of the cluster.
+        cap: Trials at a time at most; None: as many as fit.
         max_failures: How often one trial may lose its driver or controller and be run again.
     """
 
@@ -25,14 +28,16 @@ class TuneRun(threading.Thread):
         cells: Sequence[dict[str, Any]],
         launch_dir: Path,
         *,
-        limit: int,
+        nodes: Callable[[], Sequence[Node]],
+        cap: int | None = None,
         max_failures: int = 0,
     ) -> None:
         super().__init__(name="tune-run", daemon=True)
         self.error: BaseException | None = None
         self._cells = cells
         self._launch_dir = launch_dir
-        self._limit = limit
+        self._nodes = nodes
+        self._cap = cap
         self._max_failures = max_failures
         self._stop_file = launch_dir / "stop"
 
@@ -51,6 +56,7 @@ class TuneRun(threading.Thread):
     def _fit(self) -> None:
         from ray import tune
 
+        from orchestrator.execution.admission import Admission
         from orchestrator.execution.cluster import driver_resources
         from orchestrator.execution.train_run import StopTune, TellLosses, run_trial
 
@@ -58,9 +64,9 @@ class TuneRun(threading.Thread):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(run_trial, driver_resources()),
-            param_space={"cell": tune.grid_search(list(self._cells))},
             tune_config=tune.TuneConfig(
-                max_concurrent_trials=self._limit,
+                search_alg=Admission(self._cells, self._nodes, cap=self._cap),
+                num_samples=len(self._cells),
                 reuse_actors=True,  # the next trial's driver is up at once
                 trial_name_creator=_run_id,
                 trial_dirname_creator=_run_id,

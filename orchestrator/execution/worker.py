@@ -26,6 +26,7 @@ from orchestrator.execution.status import (
 )
 from orchestrator.execution.stopping import StopFile
 from orchestrator.execution.trial import WorkerGroup
+from orchestrator.telemetry import switch_off_telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def prepare_process(workers: WorkerGroup) -> None:
     """Set what must be set before torch computes and before DeepSpeed looks for a device."""
     os.environ["OMP_NUM_THREADS"] = str(workers.threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    switch_off_telemetry()
     keep_freed_memory()
     if workers.gpus_per_worker == 0:
         os.environ["DS_ACCELERATOR"] = "cpu"

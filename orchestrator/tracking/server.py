@@ -18,12 +18,15 @@ from types import TracebackType
 from typing import Self
 
 from apt_core.errors import TrackingError
+from orchestrator.binding import LOOPBACK, check_binding, is_loopback_host
+from orchestrator.telemetry import NO_TELEMETRY
 from orchestrator.tracking.uri import QUIET_ENV
 
 logger = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 LOG_FILE = "mlflow-server.log"
+AUTH_VARIABLES = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
+"""What MLflow's password check wants: the administrator's first password, a key for its forms."""
 
 _SERVER_ENV = {
     **QUIET_ENV,
@@ -39,17 +42,28 @@ _PROGRESS_EVERY_S = 10.0
 _POLL_S = 0.1
 
 
-def server_command(results_dir: Path, port: int) -> list[str]:
+def server_command(results_dir: Path, port: int, host: str = LOOPBACK) -> list[str]:
     """The command that serves the tracking data of a results folder, during and after a sweep.
 
     Args:
         results_dir: `orchestration.results_dir`.
-        port: Where to listen, on the loopback address only.
+        port: Where to listen.
+        host: The address to listen at. Any but this machine's own turns MLflow's passwords on.
 
     Returns:
         Program and arguments.
+
+    Raises:
+        ConfigError: If others could reach it and no password has been set for it.
     """
+    check_binding(
+        "the MLflow server",
+        host,
+        is_protected=all(os.environ.get(name) for name in AUTH_VARIABLES),
+        todo=f"set {' and '.join(AUTH_VARIABLES)}, or leave it on {LOOPBACK}",
+    )
     folder = results_dir.resolve()
+    auth = [] if is_loopback_host(host) else ["--app-name", "basic-auth"]
     return [
         sys.executable,
         "-m",
@@ -60,11 +74,12 @@ def server_command(results_dir: Path, port: int) -> list[str]:
         "--artifacts-destination",
         str(folder / "mlflow-artifacts"),
         "--host",
-        HOST,
+        host,
         "--port",
         str(port),
         "--workers",
         "1",
+        *auth,
     ]
 
 
@@ -90,7 +105,7 @@ class LocalMlflowServer:
     @property
     def uri(self) -> str:
         """The address of the server."""
-        return f"http://{HOST}:{self._port}"
+        return f"http://{LOOPBACK}:{self._port}"
 
     @property
     def log_path(self) -> Path:
@@ -110,7 +125,7 @@ class LocalMlflowServer:
         """
         if _answers(self._port):
             raise TrackingError(
-                f"port {self._port} on {HOST} is taken; choose another, "
+                f"port {self._port} on {LOOPBACK} is taken; choose another, "
                 "or set tracking.uri to the server there"
             )
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +133,7 @@ class LocalMlflowServer:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*supervisor, *server_command(self._folder, self._port)],
-                env={**os.environ, **_SERVER_ENV},
+                env={**NO_TELEMETRY, **os.environ, **_SERVER_ENV},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -242,11 +257,11 @@ def _end_group(pgid: int) -> None:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
-        return probe.connect_ex((HOST, port)) == 0
+        return probe.connect_ex((LOOPBACK, port)) == 0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from orchestrator.telemetry import switch_off_telemetry
 from orchestrator.tracking.mlflow_sink import MlflowSink
 from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.server import LocalMlflowServer
@@ -35,6 +36,7 @@ def open_tracking(
     Raises:
         TrackingError: If tracking cannot start.
     """
+    switch_off_telemetry()
     with ExitStack() as stack:
         address = resolve_tracking_uri(uri)
         shipper = (

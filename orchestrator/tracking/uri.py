@@ -10,15 +10,14 @@ import urllib.request
 from urllib.parse import SplitResult, urlsplit
 
 from apt_core.errors import TrackingError
+from orchestrator.binding import is_loopback_host
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 QUIET_ENV = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Neither calls home nor writes to the terminal."""
+"""Writes nothing to the terminal."""
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _CREDENTIAL_VARIABLES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN")
@@ -39,7 +38,7 @@ def redact(text: str) -> str:
 
 def is_loopback(uri: str) -> bool:
     """Whether the address is on this machine."""
-    return urlsplit(uri).hostname in _LOOPBACK
+    return is_loopback_host(urlsplit(uri).hostname or "")
 
 
 def bypass_proxy_for_loopback(uri: str) -> None:

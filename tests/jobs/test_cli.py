@@ -78,6 +78,11 @@ WRONG_INPUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
         ("-s", "orchestration.address=127.0.0.1:9"),
         "orchestration.address",
     ),
+    "too many workers": (
+        nothing,
+        ("-s", "hardware.num_workers=4096", "-s", "training.batch_size=4096"),
+        "asks for 4096 workers with 1 CPU each, and only",
+    ),
     "unknown recipe": (nothing, ("-c", "no_such_recipe"), "no recipe of that name; recipes: "),
     "unknown option": (nothing, ("--sparsity", "0.4"), "--sparsity"),
 }

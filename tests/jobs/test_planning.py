@@ -1,5 +1,7 @@
 import itertools
+import json
 import shlex
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from apt_core.errors import UserError
 from jobs.common import base_arguments, read_config
 from jobs.planning import Plan, make_plan
 from jobs.preflight import Place
+from tests.orchestrator.execution.standin import make_report
 
 
 def plan_of(project: Path, *overrides: str) -> Plan:
@@ -77,3 +80,32 @@ def test_every_problem_is_raised_together(project: Path) -> None:
         plan_of(project)
     assert "no tokenizer" in str(caught.value)
     assert "train" in str(caught.value)
+
+
+def test_memory_of_a_worker_is_reserved_as_asked_for_and_else_estimated(project: Path) -> None:
+    workers = plan_of(project).specs[0].workers
+    assert workers.memory_per_worker_gib is None
+    assert workers.expected_gib is not None
+    assert workers.expected_gib > 1
+    workers = plan_of(project, "hardware.memory_per_worker_gib=2").specs[0].workers
+    assert workers.memory_per_worker_gib == 2
+
+
+def test_a_trial_that_never_fits_is_refused_here_but_not_for_another_cluster(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    override = "orchestration.grid=[{arm: ft}, {arm: apt, set: {hardware.cpus_per_worker: 9999}}]"
+    with pytest.raises(UserError, match="9999 CPUs each, and no node can hold"):
+        plan_of(project, override)
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{somebody.getsockname()[1]}")
+        assert len(plan_of(project, override).specs) == 2
+
+
+def test_what_is_finished_needs_no_place(project: Path) -> None:
+    file = str(project / "config.yaml")
+    overrides = ["orchestration.grid=[]", "hardware.cpus_per_worker=9999"]
+    spec = make_plan(read_config([file], overrides), [], Place.NOWHERE).specs[0]
+    spec.run_dir.mkdir(parents=True)
+    (spec.run_dir / "result.json").write_text(json.dumps(make_report(spec.run_id).to_json()))
+    assert plan_of(project, *overrides).placement([]).kinds == ()

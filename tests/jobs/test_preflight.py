@@ -83,6 +83,23 @@ def test_a_results_folder_below_a_file_is_told(tmp_path: Path) -> None:
         problems.raise_if_any()
 
 
+def test_a_private_cluster_without_a_token_is_told_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    config = load_config(
+        [], [f"orchestration.results_dir={tmp_path / 'runs'}", "tracking.enabled=false"]
+    )
+    problems = Problems()
+    check_surroundings(config, problems, Place.CLUSTER)
+    with pytest.raises(UserError, match="unset RAY_AUTH_MODE"):
+        problems.raise_if_any()
+    problems = Problems()
+    monkeypatch.setenv("RAY_ADDRESS", "auto")  # somebody else's: they decide who may come
+    check_surroundings(config, problems, Place.CLUSTER)
+    problems.raise_if_any()
+
+
 def test_sizes_of_the_hubs_glue_are_known_under_both_spellings() -> None:
     assert hub_train_rows(load_config().data.spec) == 67_349
     other = load_config([], ["data.datasets.sst2={path: glue/sst2, subset: null}"])

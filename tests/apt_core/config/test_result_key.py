@@ -25,6 +25,7 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         ("hardware.num_threads=1",),
         ("hardware.cpus_per_worker=2",),
         ("hardware.gpus_per_worker=1",),
+        ("hardware.memory_per_worker_gib=8",),
         ("training.log_every=1", "training.save_every=50%", "training.keep_checkpoints=1"),
         ("model.architectures.other=/x", "data.datasets.rte.path=/y"),
     ],

@@ -47,6 +47,10 @@ BROKEN: list[tuple[list[str], str]] = [
     ),
     (["training.num_epochs=null"], r"training\.num_epochs: .*set one of them"),
     (
+        ["hardware.gpus_per_worker=1.5"],
+        r"hardware\.gpus_per_worker: is above 1 and no whole number \(got 1\.5\); set it to",
+    ),
+    (
         ["hardware.precision=fp16"],
         r"fp16 needs a GPU .*; set hardware\.precision to bf16 or fp32, "
         r"or hardware\.gpus_per_worker above 0",
@@ -101,10 +105,22 @@ def test_a_broken_rule_is_told_with_its_remedy(overrides: list[str], message: st
         load_config(overrides=overrides)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://me:s3cret@host:5000", "https://s3cret@host", "postgresql+x://me:s3cret@db/y"],
+)
+def test_a_password_in_the_tracking_address_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"tracking\.uri: .*MLFLOW_TRACKING_PASSWORD") as caught:
+        load_config(overrides=[f"tracking.uri={address}"])
+    assert "s3cret" not in str(caught.value)
+    load_config(overrides=["tracking.uri=http://host:5000/a@b"])
+
+
 KEPT: list[tuple[str, Any]] = [
     ("arm=lora", None),
     ("hardware.num_workers=4", "training.micro_batch_size=4"),
     ("hardware.precision=fp16", "hardware.gpus_per_worker=0.5"),
+    ("hardware.gpus_per_worker=2", None),
     ("hardware.zero_stage=0", "hardware.precision=bf16"),
     ("training.num_epochs=null", "training.max_steps=10"),
     ("pruning.update_frequency=100", None),

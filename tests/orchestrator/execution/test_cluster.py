@@ -14,10 +14,12 @@ from orchestrator.execution.cluster import (
     cluster,
     driver_output,
     make_temp_dir,
-    num_local_cpus,
+    nodes_of,
     remove_stale_dirs,
 )
 from orchestrator.execution.liveness import ClusterLostError
+from orchestrator.execution.placement import Node
+from orchestrator.telemetry import NO_TELEMETRY
 
 
 def test_rays_folder_is_short_even_where_the_temporary_folder_is_not(
@@ -52,8 +54,32 @@ def test_what_is_printed_inside_goes_to_the_log(
     assert capsys.readouterr().out == "ours\n"
 
 
-def test_there_is_at_least_one_cpu() -> None:
-    assert num_local_cpus() >= 1
+GIB = 2**30
+HEAD = {"CPU": 4.0, "memory": 8.0 * GIB, "node:__internal_head__": 1.0}
+LISTING = [
+    {"Alive": True, "NodeManagerHostname": "head", "Resources": HEAD},
+    {
+        "Alive": True,
+        "NodeManagerHostname": "gpus",
+        "Resources": {"CPU": 16.0, "GPU": 2.0, "memory": 64.0 * GIB},
+    },
+    {"Alive": False, "NodeManagerHostname": "dead", "Resources": {}},
+]
+
+
+def test_nodes_are_the_living_ones_and_drivers_sit_on_the_head() -> None:
+    assert nodes_of(LISTING) == (
+        Node("head", 4, (), 8, holds_drivers=True),
+        Node("gpus", 16, (1.0, 1.0), 64, holds_drivers=False),
+    )
+
+
+def test_drivers_sit_on_labelled_nodes_where_there_are_any() -> None:
+    labelled = {"CPU": 2.0, "memory": 4.0 * GIB, "aptune_driver": 1000.0}
+    nodes = nodes_of(
+        [*LISTING, {"Alive": True, "NodeManagerHostname": "drivers", "Resources": labelled}]
+    )
+    assert [node.name for node in nodes if node.holds_drivers] == ["drivers"]
 
 
 def test_a_cluster_that_does_not_exist_is_the_users_error() -> None:
@@ -74,3 +100,24 @@ def test_a_private_cluster_that_does_not_come_up_leaves_nothing(
         with pytest.raises(ClusterLostError, match=r"did not come up: .* timed"), cluster(None):
             pass
         assert half.wait(10) == -signal.SIGKILL
+
+
+def test_a_private_cluster_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("it was started"))
+    with pytest.raises(ConfigError, match=r"0\.0\.0\.0.*token; unset RAY_AUTH_MODE"), cluster(None):
+        pass
+
+
+def test_a_cluster_of_ours_has_no_dashboard_and_reports_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in NO_TELEMETRY:
+        monkeypatch.delenv(name, raising=False)
+    started: list[dict[str, object]] = []
+    monkeypatch.setattr(ray, "init", lambda **options: started.append(options))
+    monkeypatch.setattr(ray, "nodes", list)
+    with cluster(None) as nodes:
+        assert nodes() == ()
+        assert {name: os.environ[name] for name in NO_TELEMETRY} == NO_TELEMETRY
+    assert started[0]["include_dashboard"] is False

@@ -3,10 +3,7 @@ from pathlib import Path
 import pytest
 
 from apt_core.config import ExperimentConfig, load_config
-from apt_core.errors import ConfigError
 from orchestrator.execution.job_package import CONFIG_NAME, entrypoint, for_cluster, package
-
-SECRET = "s3cret"
 
 
 def config_with(*overrides: str) -> ExperimentConfig:
@@ -69,9 +66,3 @@ def test_relative_places_become_absolute_if_they_are_here(tmp_path: Path) -> Non
 def test_places_that_do_not_depend_on_the_folder_stay(place: str, tmp_path: Path) -> None:
     ready = for_cluster(config_with(f"orchestration.results_dir={place}"), tmp_path)
     assert ready.orchestration.results_dir == place
-
-
-def test_a_password_is_not_sent(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_PASSWORD") as caught:
-        for_cluster(config_with(f"tracking.uri=http://me:{SECRET}@host:5000"), tmp_path)
-    assert SECRET not in str(caught.value)

@@ -6,19 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from apt_core.config import ExperimentConfig, config_to_json
+from apt_core.errors import ConfigError
 from orchestrator.execution import sweep
 from orchestrator.execution.liveness import ClusterLostError
+from orchestrator.execution.placement import Node
 from orchestrator.execution.status import TrialState, read_status, trial_state
 from orchestrator.execution.stopping import StopSignal
 from orchestrator.execution.sweep import SweepSettings, run_sweep
-from orchestrator.execution.trial import TrialSpec
+from orchestrator.execution.trial import TrialSpec, WorkerGroup
 from tests.orchestrator.execution.standin import (
     CRASH_STEP,
     ENTRY,
@@ -202,6 +205,26 @@ def test_clusters_that_keep_dying_end_the_sweep(
     with StopSignal() as stop, pytest.raises(ClusterLostError):
         run_sweep(specs, SweepSettings(tmp_path, max_failures=2), stop=stop)
     assert len(runs.launches) == 3
+
+
+def test_a_trial_that_never_fits_the_cluster_ends_the_sweep_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def small(address: str | None) -> Iterator[object]:
+        assert address == "10.0.0.1:6379"
+        yield lambda: (Node("a", cpus=2, gpus=(), memory_gib=64),)
+
+    monkeypatch.setattr("orchestrator.execution.cluster.cluster", small)
+    teacher = trial(tmp_path, "teacher")
+    taught = replace(
+        trial(tmp_path, "taught"), needs=teacher.run_id, workers=WorkerGroup(num_workers=3)
+    )
+    settings = SweepSettings(tmp_path, address="10.0.0.1:6379")
+    with StopSignal() as stop, pytest.raises(ConfigError, match=r"3 workers .* only 2 of them can"):
+        run_sweep([teacher, taught], settings, stop=stop)
+    assert read_status(teacher.run_dir).state is TrialState.PENDING
+    assert starts(teacher.run_dir) == []
 
 
 @pytest.mark.ray

@@ -6,6 +6,7 @@ import pytest
 from ray import tune
 
 from orchestrator.execution import cluster
+from orchestrator.execution.placement import Node
 from orchestrator.execution.tune_run import TuneRun
 
 
@@ -32,24 +33,42 @@ def tuner(monkeypatch: pytest.MonkeyPatch) -> type[FakeTuner]:
 
 
 def cell(run_id: str) -> dict[str, Any]:
-    return {"payload": {"run_id": run_id}}
+    return {"payload": {"run_id": run_id, "workers": {}}}
+
+
+def one_node() -> tuple[Node, ...]:
+    return (Node("a", cpus=8, gpus=(), memory_gib=64),)
 
 
 def test_a_lost_driver_is_replaced_as_often_as_was_asked_for(
     tmp_path: Path, tuner: type[FakeTuner]
 ) -> None:
-    run = TuneRun([cell("a"), cell("b")], tmp_path, limit=2, max_failures=3)
+    run = TuneRun([cell("a"), cell("b")], tmp_path, nodes=one_node, cap=2, max_failures=3)
     run.run()
     assert run.error is None
     assert tuner.made["run_config"].failure_config.max_failures == 3
-    assert tuner.made["tune_config"].max_concurrent_trials == 2
     name = tuner.made["tune_config"].trial_name_creator
     assert name(SimpleNamespace(config={"cell": cell("b")})) == "b"
 
 
+def test_tune_gets_every_trial_once_and_no_more_at_a_time_than_asked_for(
+    tmp_path: Path, tuner: type[FakeTuner]
+) -> None:
+    cells = [cell(name) for name in "abc"]
+    TuneRun(cells, tmp_path, nodes=one_node, cap=2).run()
+    config = tuner.made["tune_config"]
+    assert config.num_samples == 3
+    assert [config.search_alg.suggest(name) for name in ("1", "2", "3")] == [
+        {"cell": cells[0]},
+        {"cell": cells[1]},
+        None,
+    ]
+    assert tuner.made.get("param_space") is None
+
+
 def test_an_error_of_tune_is_kept_for_the_driver(tmp_path: Path, tuner: type[FakeTuner]) -> None:
     tuner.error = RuntimeError("no cluster")
-    run = TuneRun([cell("a")], tmp_path, limit=1)
+    run = TuneRun([cell("a")], tmp_path, nodes=one_node)
     run.start()
     run.end()
     assert run.error is tuner.error

@@ -18,6 +18,7 @@ from orchestrator.execution.status import (
 )
 from orchestrator.execution.trial import TrialSpec
 from orchestrator.execution.worker import load_entry, run_payload, train_in_worker
+from orchestrator.telemetry import NO_TELEMETRY
 from tests.orchestrator.execution.standin import ENTRY, NUM_STEPS, starts
 from tests.tiny_run import tiny_experiment
 
@@ -26,8 +27,9 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture(autouse=True)
 def _environment_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "DS_ACCELERATOR"):
+    for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # DeepSpeed takes no empty one
 
 
 def payload(run_dir: Path, name: str, launch_id: str = "001") -> dict[str, object]:
@@ -45,10 +47,11 @@ def test_a_training_leaves_finished_and_returns_its_report(tmp_path: Path) -> No
 def test_who_runs_a_trial_says_where_and_calls_nobody_at_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
+    for name in NO_TELEMETRY:
+        monkeypatch.delenv(name, raising=False)
     run_payload(payload(tmp_path, "good"), rank=0)
     assert read_status(tmp_path).node == platform.node()
-    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert {name: os.environ[name] for name in NO_TELEMETRY} == NO_TELEMETRY
 
 
 def test_wrong_input_is_recorded_and_not_tried_again_in_the_same_launch(tmp_path: Path) -> None:
