@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ray
 
+from apt_core.trace import span
 from orchestrator.execution.address import check_address, no_cluster
 from orchestrator.execution.concurrency import ClusterResources
 from orchestrator.execution.liveness import ClusterLostError, vital_processes
@@ -59,16 +60,18 @@ def cluster(address: str | None) -> Iterator[ClusterResources]:
     _quieten()
     temp_dir = None
     try:
-        if address and address != "local":
-            _connect(address)
-        else:
-            temp_dir = make_temp_dir()
-            _start_local(temp_dir)
+        with span("cluster"):
+            if address and address != "local":
+                _connect(address)
+            else:
+                temp_dir = make_temp_dir()
+                _start_local(temp_dir)
         yield cluster_resources()
     finally:
-        ray.shutdown()
-        if temp_dir is not None:
-            shutil.rmtree(temp_dir, ignore_errors=True)
+        with span("cluster"):
+            ray.shutdown()
+            if temp_dir is not None:
+                shutil.rmtree(temp_dir, ignore_errors=True)
 
 
 def driver_resources() -> dict[str, float]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from apt_core.trace import span
+
 STOP_TIMEOUT_S = 20.0
 """How long Tune may take to let go of its trials before Ray is shut down regardless."""
 
@@ -39,7 +41,8 @@ class TuneRun(threading.Thread):
     def run(self) -> None:
         """Run all trials; an error of Tune itself is kept for the driver."""
         try:
-            self._fit()
+            with span("trials", slots=self._limit):
+                self._fit()
         except BaseException as error:
             self.error = error
 
