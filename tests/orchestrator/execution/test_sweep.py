@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from apt_core.config import ExperimentConfig, config_to_json
+from apt_core.trace import recording, span
 from orchestrator.execution import sweep
 from orchestrator.execution.liveness import ClusterLostError
 from orchestrator.execution.status import TrialState, read_status, trial_state
 from orchestrator.execution.stopping import StopSignal
 from orchestrator.execution.sweep import SweepSettings, run_sweep
 from orchestrator.execution.trial import TrialSpec
+from orchestrator.goodput import goodput_of
+from orchestrator.traces import read_trace
 from tests.orchestrator.execution.standin import (
     CRASH_STEP,
     ENTRY,
@@ -71,7 +74,7 @@ def test_a_sweep_retries_a_crash_outlives_failures_and_skips_what_is_finished(
     finish(done)
     polls: list[int] = []
 
-    with StopSignal() as stop:
+    with StopSignal() as stop, recording(tmp_path / "trace.json", "me"), span("launch"):
         outcome = run_sweep(
             [done, wrong, broken, crash],
             SweepSettings(tmp_path, max_failures=1),
@@ -88,8 +91,30 @@ def test_a_sweep_retries_a_crash_outlives_failures_and_skips_what_is_finished(
     reasons = {failure.run_id: failure.reason for failure in outcome.failures}
     assert reasons == {"id-wrong": "column 'text' is missing", "id-broken": "worker 0: a defect"}
     assert not outcome.is_complete
-    assert "RuntimeError: a defect" in (broken.run_dir / "worker.log").read_text()
+    told = (broken.run_dir / "worker.log").read_text()
+    assert "RuntimeError: a defect" in told
+    assert "ERROR run=id-broken rank=0 orchestrator.execution.worker: trial id-broken" in told
     assert len(polls) > 1
+    check_traces(tmp_path, crash)
+
+
+def check_traces(root: Path, crash: TrialSpec) -> None:
+    """Nothing between the launch and the end of a trial that crashed once is left unnamed."""
+    record = read_trace(crash.run_dir / "trace.json")
+    assert [span.name for span in record.spans] == [
+        *("waiting", "start-up", "worker", "imports"),
+        *("restart", "worker", "imports", "wind-down"),
+    ]
+    ends = [span.end_s for span in record.spans if span.name != "imports"]
+    begins = [span.start_s for span in record.spans if span.name != "imports"]
+    gaps = [begin - end for end, begin in zip(ends, begins[1:], strict=False)]
+    assert all(-0.01 < gap < 0.1 for gap in gaps)
+    goodput = goodput_of(root, [path.name for path in (root / "trials").iterdir()])
+    assert goodput is not None
+    assert goodput.slots >= 1
+    assert goodput.spent_s.keys() == {
+        *("restart", "start-up", "imports", "wind-down", "cluster", "idle", "other"),
+    }
 
 
 @pytest.mark.ray
