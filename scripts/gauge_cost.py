@@ -18,7 +18,6 @@ CALLS, REPEATS = 1000, 9
 log = logging.getLogger("gauge_cost")
 
 
-@ray.remote(num_cpus=1)
 def microseconds_per_step() -> tuple[list[float], list[float]]:
     """Per repeat: microseconds of a logged step, with all gauges, and of a step between two."""
     structure = Structure(4, ())
@@ -44,7 +43,8 @@ def main() -> None:
     """Measure and print."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with cluster(None):
-        logged, between = ray.get(microseconds_per_step.remote())
+        in_worker = ray.remote(num_cpus=1)(microseconds_per_step)
+        logged, between = ray.get(in_worker.remote())
     for what, times in (("logged step", logged), ("step in between", between)):
         middle = statistics.median(times)
         log.info("%s: %.2f us (%.2f to %.2f)", what, middle, min(times), max(times))
