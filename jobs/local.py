@@ -12,7 +12,7 @@ from apt_core.trace import TRACE_FILE, recording, span
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
-from jobs.launch import log_to, only_driver_of, record_members, show_report
+from jobs.launch import log_to, only_driver_of, record_members, say_goodput, show_report
 from jobs.planning import Plan
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -80,7 +80,9 @@ def run_here(plan: Plan) -> int:
         return _run(plan, rank, console)
     trace = plan.sweep_dir / TRACE_FILE
     with only_driver_of(plan), recording(trace, "aptune train --local"), span("launch"):
-        return _run(plan, rank, console)
+        code = _run(plan, rank, console)
+    say_goodput(plan.sweep_dir, console)
+    return code
 
 
 def _run(plan: Plan, rank: int, console: Console) -> int:

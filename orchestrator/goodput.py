@@ -14,6 +14,7 @@ from typing import Any
 
 from apt_core.trace import TRACE_FILE
 from orchestrator.execution.status import METRICS_FILE
+from orchestrator.progress import duration_text
 from orchestrator.traces import Record, Span, exclusive, read_trace
 
 STEPS, REPEATED, IDLE, OTHER = "steps", "repeated", "idle", "other"
@@ -200,12 +201,15 @@ def _inside(span: Span, launches: Sequence[_Launch]) -> float:
     return min(span.end_s - span.start_s, sum(inside))
 
 
+def slots_text(goodput: Goodput) -> str:
+    """Slots x wall time in words, e.g. ``2 slots x 10 min 05 s``."""
+    noun = "slot" if goodput.slots == 1 else "slots"
+    return f"{goodput.slots:.3g} {noun} x {duration_text(goodput.wall_s)}"
+
+
 def goodput_lines(goodput: Goodput) -> list[str]:
     """One line for the goodput, one for its losses."""
-    lines = [
-        f"goodput: {goodput.share:.0%} of {goodput.slots:.3g} slots x {goodput.wall_s:.0f} s went "
-        "into training steps"
-    ]
+    lines = [f"goodput: {goodput.share:.0%} of {slots_text(goodput)} went into training steps"]
     told = [loss for loss in goodput.losses if loss[1] >= _LEAST_SHARE][:_LONGEST_TEXT]
     if told:
         rest = 1.0 - goodput.share - sum(share for _, share in told)

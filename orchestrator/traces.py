@@ -65,10 +65,13 @@ def read_trace(path: Path, alive_s: float = 0.0) -> Record:
 
 
 def last_event_us(path: Path) -> int | None:
-    """The end of the last event of a trace, in microseconds; None: there is none.
+    """When the last event of a trace was over.
 
     Args:
         path: The file; only its end is read.
+
+    Returns:
+        Microseconds since the epoch; None where there is no event.
     """
     try:
         with path.open("rb") as file:

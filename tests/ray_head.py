@@ -48,18 +48,6 @@ class RayHead:
     environment: Mapping[str, str]
     """For clients: the job server's address and the token among it."""
     process: "subprocess.Popen[bytes]"
-    metrics_address: str
-    """Where its metrics are read, in the format of Prometheus."""
-
-    def metrics(self) -> str:
-        """What Prometheus would read now; empty while nobody answers."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(self.metrics_address, timeout=5) as answer:
-                text: str = answer.read().decode()
-                return text
-        except OSError:
-            return ""
 
     def processes_of_jobs(self) -> list[str]:
         """Command lines of what jobs have running."""
@@ -90,7 +78,6 @@ def ray_head() -> Iterator[RayHead]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "NO_PROXY": f"{HOST},{NODE}",
-        "RAY_metrics_report_interval_ms": "500",  # a training of a test is over in seconds
     }
     environment.pop("RAY_ADDRESS", None)
     with (folder / "head.log").open("wb") as log:
@@ -105,8 +92,7 @@ def ray_head() -> Iterator[RayHead]:
     try:
         _wait_until_it_answers(address, process, folder / "head.log")
         clients = {**environment, "RAY_ADDRESS": address}
-        metrics = f"http://{NODE}:{ports['metrics-export-port']}/metrics"
-        yield RayHead(address, f"{NODE}:{ports['port']}", clients, process, metrics)
+        yield RayHead(address, f"{NODE}:{ports['port']}", clients, process)
     finally:
         _end(process)
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from orchestrator.goodput import NAMES, WAITING, Goodput, pieces_of
+from orchestrator.goodput import NAMES, WAITING, Goodput, pieces_of, slots_text
 from orchestrator.reports.grid import Cell, Grid, Heading
 from orchestrator.reports.wording import duration, percent
 from orchestrator.traces import Record
@@ -23,8 +23,8 @@ def goodput_grid(goodput: Goodput) -> Grid:
     losses = dict(goodput.losses)
     names = [name for name in goodput.spent_s if name not in losses] + list(losses)
     ordered = {NAMES[name]: goodput.spent_s[name] for name in names}
-    slots = f"{goodput.slots:.3g} slots x {duration(goodput.wall_s)}"
-    return _grid(ordered, goodput.slot_s, name="goodput", title=f"Where the time went: {slots}")
+    title = f"Where the time went: {slots_text(goodput)}"
+    return _grid(ordered, goodput.slot_s, name="goodput", title=title)
 
 
 def run_time_grid(trace: Record) -> Grid:

@@ -113,5 +113,5 @@ def test_where_the_time_went_is_told_once_there_is_something_to_tell(
     write(plan.specs[0].run_dir / "trace.json", begin("training", 2), end("training", 7))
     say_goodput(plan.sweep_dir, make_console())
     out = capsys.readouterr().out
-    assert "goodput: 50% of 1 slots x 10 s went into training steps" in out
+    assert "goodput: 50% of 1 slot x 10 s went into training steps" in out
     assert "lost to: empty slots 50%" in out

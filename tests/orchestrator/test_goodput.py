@@ -56,7 +56,7 @@ def test_every_second_of_slot_time_is_counted_once_under_its_name() -> None:
     assert goodput.share == 0.15
     assert goodput.losses[:2] == [("idle", 0.44), ("cluster", 0.14)]
     assert goodput_lines(goodput) == [
-        "goodput: 15% of 2 slots x 100 s went into training steps",
+        "goodput: 15% of 2 slots x 1 min 40 s went into training steps",
         "lost to: empty slots 44%, cluster start and end 14%, report 6%, tracking 6%, "
         "process start-up 4%, the rest 11%",
     ]

@@ -1,4 +1,4 @@
-"""With a fake of Ray's metrics; `test_jobs_on_a_cluster.py` reads the real endpoint."""
+"""With a fake of Ray's metrics; `test_sweep.py` reads the real endpoint."""
 
 from collections.abc import Mapping
 from typing import Any

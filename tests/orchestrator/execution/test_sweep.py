@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from apt_core.config import ExperimentConfig, config_to_json
 from apt_core.trace import recording, span
 from orchestrator.execution import sweep
+from orchestrator.execution.gauges import SweepGauges
 from orchestrator.execution.liveness import ClusterLostError
 from orchestrator.execution.status import TrialState, read_status, trial_state
 from orchestrator.execution.stopping import StopSignal
@@ -66,20 +69,25 @@ def finish(spec: TrialSpec) -> None:
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_sweep_retries_a_crash_outlives_failures_and_skips_what_is_finished(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")
     done, crash, wrong, broken = (
         trial(tmp_path, name) for name in ("done", "crash", "wrong", "broken")
     )
     finish(done)
-    polls: list[int] = []
+    gauges, scraped = SweepGauges("mine"), [""]
+
+    def on_poll() -> None:
+        gauges.show_lag(1.5)
+        scraped.append(scraped[-1] or scrape("ray_aptune_outbox_lag_seconds"))
 
     with StopSignal() as stop, recording(tmp_path / "trace.json", "me"), span("launch"):
         outcome = run_sweep(
             [done, wrong, broken, crash],
             SweepSettings(tmp_path, max_failures=1),
             stop=stop,
-            on_poll=lambda: polls.append(1),
+            on_poll=on_poll,
         )
 
     assert [t.run_id for t in outcome.finished] == ["id-done", "id-crash"]
@@ -94,8 +102,24 @@ def test_a_sweep_retries_a_crash_outlives_failures_and_skips_what_is_finished(
     told = (broken.run_dir / "worker.log").read_text()
     assert "RuntimeError: a defect" in told
     assert "ERROR run=id-broken rank=0 orchestrator.execution.worker: trial id-broken" in told
-    assert len(polls) > 1
+    assert 'sweep="mine"' in scraped[-1]
+    assert scraped[-1].endswith(" 1.5")
     check_traces(tmp_path, crash)
+
+
+def scrape(name: str) -> str:
+    """A line of what Prometheus would read from the only node; empty while it is not there."""
+    if not ray.is_initialized():
+        return ""
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            lines: list[str] = answer.read().decode().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(name + "{")), "")
 
 
 def check_traces(root: Path, crash: TrialSpec) -> None:

@@ -14,7 +14,7 @@ def test_the_goodput_comes_first_and_the_greatest_loss_next() -> None:
     goodput = sum_up(LAUNCH, [TRIAL])
     assert goodput is not None
     grid = goodput_grid(goodput)
-    assert grid.title == "Where the time went: 2 slots x 1.7 min"
+    assert grid.title == "Where the time went: 2 slots x 1 min 40 s"
     texts = [[cell.text for cell in row] for row in grid.rows]
     assert texts[:2] == [["training steps", "30.0 s", "15.0%"], ["empty slots", "88.0 s", "44.0%"]]
     assert sum(row[1].value for row in grid.rows if isinstance(row[1].value, int | float)) == 200
