@@ -45,16 +45,18 @@ def explain(
     ] = None,
 ) -> int:
     """Show what a run removed, when and why: layers, blocks at the border, time, memory."""
+    from orchestrator.goodput import trial_record
     from orchestrator.reports.collect import collect_trials, read_log
     from orchestrator.reports.explanation import explain_report, explain_unfinished
 
     folder = find_run(run, results_dir)
     records = collect_trials([folder])
     log = list(read_log(folder / "metrics.jsonl", []))
+    trace = trial_record(folder)
     if records.reports:
-        explanation = explain_report(records.reports[0], log)
+        explanation = explain_report(records.reports[0], log, trace)
     else:
-        explanation = explain_unfinished(records.unfinished[0], log)
+        explanation = explain_unfinished(records.unfinished[0], log, trace)
     _show(make_console(), explanation, records.warnings)
     if figures is not None:
         _draw(make_console(), records.reports, figures)

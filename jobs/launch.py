@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from apt_core.config import config_to_json
+from apt_core.trace import TRACE_FILE, recording, span
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
 from jobs.planning import Plan
 from jobs.tracked import tracking
+from orchestrator.execution.gauges import SweepGauges
 from orchestrator.execution.lock import only_driver
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -26,7 +28,9 @@ from orchestrator.execution.status import (
 from orchestrator.execution.stopping import StopSignal
 from orchestrator.execution.sweep import SweepOutcome, run_sweep
 from orchestrator.execution.trial import TrialSpec
+from orchestrator.goodput import goodput_lines, goodput_of
 from orchestrator.progress import SweepProgress
+from orchestrator.sweep_status import members_of
 
 
 def launch(plan: Plan) -> int:
@@ -42,7 +46,9 @@ def launch(plan: Plan) -> int:
     log_to(console)
     with only_driver_of(plan):
         record_members(plan)
-        outcome = _run(plan, console)
+        with recording(plan.sweep_dir / TRACE_FILE, f"sweep {plan.config.name}"), span("launch"):
+            outcome = _run(plan, console)
+    say_goodput(plan.sweep_dir, console)
     _say_where(plan, console)
     return _verdict(outcome, len(plan.trials))
 
@@ -71,12 +77,14 @@ def only_driver_of(plan: Plan) -> Iterator[None]:
 def _run(plan: Plan, console: Console) -> SweepOutcome:
     with StopSignal() as stop, tracking(plan) as tracker:
         write_status(plan.sweep_dir, TrialState.RUNNING)
+        gauges = SweepGauges(plan.config.name)
         try:
             with SweepProgress(plan.specs, console) as progress:
 
                 def on_poll() -> None:
                     if tracker is not None:
                         tracker.check()
+                        gauges.show_lag(tracker.lag_s)
                     progress.refresh()
 
                 outcome = run_sweep(plan.specs, plan.settings, stop=stop, on_poll=on_poll)
@@ -126,9 +134,22 @@ def show_report(sweep_dir: Path, console: Console) -> None:
     from orchestrator.reports.console import console_table
     from orchestrator.reports.render import build_report
 
-    paths = build_report(sweep_dir)
-    console.print(console_table(collect(sweep_dir)))
+    with span("report"):
+        paths = build_report(sweep_dir)
+        console.print(console_table(collect(sweep_dir)))
     say(console, f"report: {paths.markdown}\n        {paths.html}")
+
+
+def say_goodput(sweep_dir: Path, console: Console) -> None:
+    """Print which part of the sweep's time went into training, and where the rest is lost.
+
+    Args:
+        sweep_dir: ``<results_dir>/<name>``.
+        console: Where to print.
+    """
+    goodput = goodput_of(sweep_dir, [run_id for run_id, _ in members_of(sweep_dir)])
+    for line in goodput_lines(goodput) if goodput else []:
+        say(console, line)
 
 
 def log_to(console: Console) -> None:

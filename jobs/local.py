@@ -3,15 +3,16 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from rich.console import Console
 
 from apt_core.errors import ConfigError, TrainingStoppedError
+from apt_core.trace import TRACE_FILE, recording, span
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
-from jobs.launch import log_to, only_driver_of, record_members, show_report
+from jobs.launch import log_to, only_driver_of, record_members, say_goodput, show_report
 from jobs.planning import Plan
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -75,15 +76,21 @@ def run_here(plan: Plan) -> int:
     check_world_size(plan.trials[0].spec.workers)
     console = make_console()
     log_to(console)
-    with only_driver_of(plan) if rank == 0 else nullcontext():
+    if rank != 0:
         return _run(plan, rank, console)
+    trace = plan.sweep_dir / TRACE_FILE
+    with only_driver_of(plan), recording(trace, "aptune train --local"), span("launch"):
+        code = _run(plan, rank, console)
+    say_goodput(plan.sweep_dir, console)
+    return code
 
 
 def _run(plan: Plan, rank: int, console: Console) -> int:
     spec = plan.trials[0].spec
     if trial_state(spec.run_dir, spec.run_id) is not TrialState.FINISHED:
         try:
-            _train(spec, rank, [ProgressLines(console)] if rank == 0 else [])
+            with span("trials", slots=1):
+                _train(spec, rank, [ProgressLines(console)] if rank == 0 else [])
         except TrainingStoppedError as stopped:
             if rank == 0:
                 say_error(str(stopped))

@@ -26,6 +26,7 @@ from jobs.cluster_options import (
 from jobs.common import EXIT_OK, make_console, run_app
 from orchestrator.execution.job_records import JobRecord, JobState, newest_jobs
 from orchestrator.execution.status import TrialState
+from orchestrator.goodput import goodput_lines
 from orchestrator.sweep_status import SweepView, as_json, counts_line, reasons, status_table
 
 if TYPE_CHECKING:
@@ -155,7 +156,9 @@ def picture(watched: Watched) -> RenderableType:
     if watched.job is not None:
         parts.append(_text(job_line(watched.job)))
     if watched.view is not None:
-        parts += [status_table(rows), *map(_text, reasons(rows))]
+        goodput = watched.view.goodput()
+        told = [*reasons(rows), *(goodput_lines(goodput) if goodput else [])]
+        parts += [status_table(rows), *map(_text, told)]
     elif watched.job is not None:
         where = watched.job.folder or "unknown"
         parts.append(_text(f"its folder ({where}) cannot be seen from here; see aptune logs"))
@@ -200,12 +203,14 @@ def job_data(job: JobRecord) -> dict[str, Any]:
 def sweep_data(watched: Watched) -> dict[str, Any]:
     """A sweep as plain data."""
     view, job = watched.view, watched.job
+    goodput = view.goodput() if view else None
     return {
         "name": view.name if view else job.name if job else "",
         "folder": str(view.folder) if view else None,
         "state": view.status.state if view else None,
         "reason": view.status.reason if view else "",
         "job": job_data(job) if job else None,
+        "goodput": goodput.to_json() if goodput else None,
         "trials": as_json(view.rows()) if view else [],
     }
 

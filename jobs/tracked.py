@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from apt_core.trace import span
 from jobs.planning import Plan, PlannedTrial
 from orchestrator.identity import sweep_id
 from orchestrator.tracking.outbox import Shipper
@@ -36,6 +37,7 @@ class TrackingStart(threading.Thread):
         self._plan = plan
         self._stack = stack
         self._error: BaseException | None = None
+        self._shipper: Shipper | None = None
 
     def run(self) -> None:
         """Open the tracker and hand it every folder of the sweep."""
@@ -49,8 +51,14 @@ class TrackingStart(threading.Thread):
                 )
             )
             _add_folders(shipper, self._plan)
+            self._shipper = shipper
         except BaseException as error:
             self._error = error
+
+    @property
+    def lag_s(self) -> float:
+        """How late the tracker is, in seconds; 0 before it has started."""
+        return 0.0 if self._shipper is None else self._shipper.lag_s
 
     def check(self) -> None:
         """Raise the error of a start that failed: a sweep must not run untracked unnoticed."""
@@ -72,14 +80,15 @@ def tracking(plan: Plan) -> Iterator[TrackingStart | None]:
     if not plan.config.tracking.enabled:
         yield None
         return
-    with ExitStack() as stack:
-        start = TrackingStart(plan, stack)
-        start.start()
-        try:
-            yield start
-        finally:
+    stack = ExitStack()
+    start = TrackingStart(plan, stack)
+    start.start()
+    try:
+        yield start
+    finally:
+        with span("tracking"), stack:  # delivers what is left
             start.join()
-        start.check()
+    start.check()
 
 
 def _add_folders(shipper: Shipper, plan: Plan) -> None:

@@ -22,6 +22,7 @@ from orchestrator.execution.status import (
     read_status,
 )
 from orchestrator.execution.trial import TrialSpec
+from orchestrator.goodput import Goodput, goodput_of
 from orchestrator.progress import STYLES, TrialProgress, duration_text, number_text
 
 
@@ -69,6 +70,10 @@ class SweepView:
     def status(self) -> TrialStatus:
         """What the sweep's driver said last; a driver that was killed says nothing more."""
         return read_status(self.folder)
+
+    def goodput(self) -> Goodput | None:
+        """Where the time of its slots went so far; None where no trace tells."""
+        return goodput_of(self.folder, self._arms)
 
     def rows(self) -> list[TrialRow]:
         """Every trial as it stands now, in the order in which they were planned."""

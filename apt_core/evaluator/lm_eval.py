@@ -12,6 +12,7 @@ from typing import Any
 
 from apt_core.errors import ConfigError
 from apt_core.evaluator.lm_eval_data import BENCHMARKS, local_tasks
+from apt_core.trace import span
 
 SEED = 1234
 """Seed of the choice of solved examples: the harness's own default."""
@@ -57,6 +58,7 @@ class LmEvalResult:
         return asdict(self)
 
 
+@span("benchmarks")
 def run_lm_eval(model: Any, tokenizer: Any, settings: LmEvalSettings) -> LmEvalResult:
     """Run the harness on a model in memory; one worker does it alone.
 

@@ -16,6 +16,7 @@ from apt_core.evaluator.memory import reset_peak_memory
 from apt_core.models.loading import LoadedModel
 from apt_core.models.structure import Structure
 from apt_core.report import RunReport
+from apt_core.trace import span
 from apt_core.trainer import build_method as method
 from apt_core.trainer import build_parts as parts
 from apt_core.trainer import distributed
@@ -34,6 +35,7 @@ from apt_core.trainer.phase_meter import PhaseMeter
 from apt_core.trainer.rng import seed_everything, seed_worker
 from apt_core.trainer.selection import BestWeights
 from apt_core.trainer.state import TrainerState
+from apt_core.trainer.trace_callback import TraceCallback
 
 BEST_WEIGHTS = "best.safetensors"
 
@@ -67,14 +69,15 @@ def run_training(
     run_dir.mkdir(parents=True, exist_ok=True)
     if config.hardware.num_threads is not None:
         torch.set_num_threads(config.hardware.num_threads)
-    trainer = build_trainer(
-        config,
-        run_dir=run_dir,
-        run_id=run_id,
-        command=command,
-        callbacks=callbacks,
-        should_stop=should_stop,
-    )
+    with span("set-up"):
+        trainer = build_trainer(
+            config,
+            run_dir=run_dir,
+            run_id=run_id,
+            command=command,
+            callbacks=callbacks,
+            should_stop=should_stop,
+        )
     reset_peak_memory()
     return trainer.train()
 
@@ -91,9 +94,11 @@ def build_trainer(
     """A trainer with all its collaborators, ready to train; arguments as for `run_training`."""
     _check_world_size(config)
     device = parts.pick_device(config)
-    tokenizer = parts.load_task_tokenizer(config)
-    loaded, structure = _build_model(config)
-    loader = parts.build_loader(config, tokenizer, loaded)
+    with span("model"):
+        tokenizer = parts.load_task_tokenizer(config)
+        loaded, structure = _build_model(config)
+    with span("data"):
+        loader = parts.build_loader(config, tokenizer, loaded)
     plan = plan_training(config, loader.num_train_rows)
     cost = build_cost(config, loaded, device=device, run_dir=run_dir, run_id=run_id)
     teacher = teacher_loader(config, loaded, tokenizer)
@@ -213,8 +218,10 @@ def _build_model(config: ExperimentConfig) -> tuple[LoadedModel, Structure]:
 
 
 def _observers(run_dir: Path, callbacks: Sequence[Callback]) -> Callbacks:
-    log = [MetricLog(run_dir / "metrics.jsonl")] if distributed.rank() == 0 else []
-    return Callbacks([*log, *callbacks])
+    own: list[Callback] = [TraceCallback()]
+    if distributed.rank() == 0:
+        own.append(MetricLog(run_dir / "metrics.jsonl"))
+    return Callbacks([*own, *callbacks])
 
 
 def _learning_rate(config: ExperimentConfig, plan: TrainingPlan) -> Callable[[int], float]:

@@ -15,6 +15,7 @@ from apt_core.errors import CheckpointError
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.pruner.masks import BlockMasks
+from apt_core.trace import span
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import OptimizerSnapshot
 from apt_core.trainer.loop import APTrainer
@@ -62,6 +63,7 @@ class Checkpointer:
         self.attached = attached
         self.constants = tuple(constants)
 
+    @span("checkpoint")
     def save(self, trainer: APTrainer) -> Path:
         """Commit a checkpoint; collective.
 
@@ -143,6 +145,7 @@ class Checkpointer:
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
+    @span("restore")
     def restore_latest(self, trainer: APTrainer) -> None:
         """Bring a fresh trainer to the newest checkpoint; does nothing when there is none.
 

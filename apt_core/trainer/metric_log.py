@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from apt_core.line_file import drop_torn_line
 from apt_core.report import RunReport, StepMetrics
 from apt_core.trainer.callbacks import Callback, Metrics
 from apt_core.trainer.state import TrainerState
@@ -61,7 +62,7 @@ class JsonlWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        _drop_torn_line(path)
+        drop_torn_line(path)
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, metrics: StepMetrics) -> None:
@@ -112,12 +113,3 @@ def _is_at_most(line: bytes, step: int) -> bool:
         return bool(line.endswith(b"\n") and json.loads(line)["step"] <= step)
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _drop_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)

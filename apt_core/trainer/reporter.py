@@ -29,6 +29,7 @@ from apt_core.models.spec import HeadKind
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.pruner.cost import PARAMS, CostModel
 from apt_core.report import Efficiency, InferencePoint, RunReport
+from apt_core.trace import span
 from apt_core.trainer import distributed
 from apt_core.trainer.engine import Engine
 from apt_core.trainer.loop import APTrainer
@@ -130,6 +131,7 @@ class Reporter:
         before = run_lm_eval(merged_copy(modules.student), self.tokenizer, self.benchmarks)
         write_atomically(self.run_dir / BENCHMARKS_BEFORE, before.to_json())
 
+    @span("evaluation")
     def evaluate(self, engine: Engine, state: TrainerState) -> dict[str, float]:
         """Score the student, and keep its weights if the held-out rows speak for them."""
         self._scores = self.evaluator.evaluate(engine)
@@ -139,6 +141,7 @@ class Reporter:
         self.best.consider(engine, state, metric)
         return self._scores | {HELD_OUT: metric}
 
+    @span("evaluation")
     def held_out(self, engine: Engine) -> float:
         """The main metric on the held-out rows."""
         # The benchmarks are the result of a run whose main split they are.
@@ -146,6 +149,7 @@ class Reporter:
         scores = self.evaluator.evaluate(engine, split)
         return scores["eval/metric" if split is None else HELD_OUT]
 
+    @span("summary")
     def report(self, trainer: APTrainer) -> RunReport:
         """Export and measure the finished model, and write ``result.json`` (worker 0).
 
@@ -166,14 +170,15 @@ class Reporter:
         model = merged_copy(trainer.modules.student).float()
         points: tuple[InferencePoint, ...] = ()
         if distributed.rank() == 0:
-            export_model(
-                model,
-                self.hf_config,
-                state.structure,
-                self.run_dir / "export",
-                head_kind=self.head_kind,
-                tokenizer=self.tokenizer,
-            )
+            with span("export"):
+                export_model(
+                    model,
+                    self.hf_config,
+                    state.structure,
+                    self.run_dir / "export",
+                    head_kind=self.head_kind,
+                    tokenizer=self.tokenizer,
+                )
             metrics |= self._benchmark(model)
             points = self._measure(model)
         report = self._report(state, model, points, metrics)
@@ -192,6 +197,7 @@ class Reporter:
             self._scores = {}
         return trainer.engine
 
+    @span("evaluation")
     def _final_metrics(self, engine: Engine) -> dict[str, float]:
         """All metrics of all splits; a run that resumed at its last step has to score again."""
         scores = dict(self._scores or self.evaluator.evaluate(engine))
@@ -210,6 +216,7 @@ class Reporter:
         scores |= {f"lm_eval_before/{task}": score for task, score in before["scores"].items()}
         return scores | {"lm_eval": after.average, "lm_eval_before": before["average"]}
 
+    @span("efficiency")
     def _measure(self, model: nn.Module) -> tuple[InferencePoint, ...]:
         if not self.inference.batch_sizes:
             return ()

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from apt_core.trace import span
 from orchestrator.execution.address import PRIVATE, check_address, check_private_cluster, no_cluster
 from orchestrator.execution.liveness import ClusterLostError, vital_processes
 from orchestrator.execution.local_node import num_local_cpus
@@ -64,18 +65,21 @@ def cluster(address: str | None) -> Iterator[NodesNow]:
     _quieten()
     temp_dir = None
     try:
-        if address not in PRIVATE:
-            _connect(address)
-            yield cluster_nodes
-        else:
-            temp_dir = make_temp_dir()
-            _start_local(temp_dir)
-            # One node that does not change. Asking a cluster that has just died would hang.
-            yield partial(tuple, cluster_nodes())
+        nodes: NodesNow = cluster_nodes
+        with span("cluster"):
+            if address not in PRIVATE:
+                _connect(address)
+            else:
+                temp_dir = make_temp_dir()
+                _start_local(temp_dir)
+                # One node that does not change. Asking a cluster that has just died would hang.
+                nodes = partial(tuple, cluster_nodes())
+        yield nodes
     finally:
-        ray.shutdown()
-        if temp_dir is not None:
-            shutil.rmtree(temp_dir, ignore_errors=True)
+        with span("cluster"):
+            ray.shutdown()
+            if temp_dir is not None:
+                shutil.rmtree(temp_dir, ignore_errors=True)
 
 
 def driver_resources() -> dict[str, float]:

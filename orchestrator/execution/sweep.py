@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.errors import AptError
+from apt_core.trace import now_us
 from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.liveness import ClusterLostError, find_dead, vital_processes
 from orchestrator.execution.order import has_its_teacher, teachers_first
@@ -229,7 +230,7 @@ def _wait_until_saved(pending: Sequence[TrialSpec]) -> None:
 def _cell(trial: TrialSpec, launch_dir: Path, stop_file: Path, max_failures: int) -> dict[str, Any]:
     """What the Tune function gets (see `train_run.run_trial`)."""
     return {
-        "payload": trial.payload(launch_dir.name, stop_file),
+        "payload": trial.payload(launch_dir.name, stop_file) | {"queued_us": now_us()},
         "max_failures": max_failures,
         "storage": str(launch_dir / "train"),
     }

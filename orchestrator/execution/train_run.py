@@ -9,9 +9,11 @@ from ray import tune
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+from apt_core.trace import now_us
 from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.status import TrialState, finished_report, read_status, write_status
 from orchestrator.execution.trial import WorkerGroup
+from orchestrator.execution.trial_trace import trace_end
 from orchestrator.execution.worker import train_in_worker
 
 logger = logging.getLogger(__name__)
@@ -63,13 +65,14 @@ def run_trial(config: dict[str, Any]) -> None:
             ``max_failures`` and ``storage``, a folder for Ray's own files.
     """
     cell = config["cell"]
-    payload = cell["payload"]
+    payload = {**cell["payload"], "placed_us": now_us()}
     run_dir, run_id = Path(payload["run_dir"]), payload["run_id"]
     os.environ.update(TRAIN_ENV)
     try:
-        _ray_trainer(cell).fit()
+        _ray_trainer({**cell, "payload": payload}).fit()
     except TrainingFailedError as error:
         _record_failure(payload, error)
+    trace_end(run_dir)
     if finished_report(run_dir, run_id) is None:
         _record_failure(payload, None)
         tune.report({"state": str(read_status(run_dir).state)})

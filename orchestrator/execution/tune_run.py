@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from apt_core.trace import span
 from orchestrator.execution.placement import Node
 
 STOP_TIMEOUT_S = 20.0
@@ -44,7 +45,8 @@ class TuneRun(threading.Thread):
     def run(self) -> None:
         """Run all trials; an error of Tune itself is kept for the driver."""
         try:
-            self._fit()
+            with span("trials", slots=self._limit):
+                self._fit()
         except BaseException as error:
             self.error = error
 

@@ -9,13 +9,15 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from apt_core.allocator import keep_freed_memory
 from apt_core.errors import TrainingError, TrainingStoppedError, UserError
+from apt_core.trace import span
 from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -26,6 +28,7 @@ from orchestrator.execution.status import (
 )
 from orchestrator.execution.stopping import StopFile
 from orchestrator.execution.trial import WorkerGroup
+from orchestrator.execution.trial_trace import traced_attempt
 from orchestrator.telemetry import switch_off_telemetry
 
 logger = logging.getLogger(__name__)
@@ -45,9 +48,15 @@ def train_in_worker(payload: Mapping[str, Any]) -> None:
     """
     rank = int(os.environ.get("RANK", "0"))
     run_dir = Path(payload["run_dir"])
-    redirect_output(run_dir / (WORKER_LOG if rank == 0 else f"worker-{rank}.log"))
+    log = run_dir / (WORKER_LOG if rank == 0 else f"worker-{rank}.log")
+    redirect_output(log, log_format(payload["run_id"], rank))
     try:
-        run_payload(payload, rank=rank, should_stop=StopFile(Path(payload["stop_file"])))
+        run_payload(
+            payload,
+            rank=rank,
+            should_stop=StopFile(Path(payload["stop_file"])),
+            callbacks=gauges_of(payload) if rank == 0 else (),
+        )
     except TrainingStoppedError as stopped:
         logger.info("trial %s: %s", payload["run_id"], stopped)
     except BaseException:
@@ -90,7 +99,7 @@ def run_payload(
         write_status(run_dir, TrialState.RUNNING, launch_id=launch_id, node=node)
     try:
         # Before anything is read or written in the folder; the other ranks wait at a barrier.
-        with only_training(run_dir) if rank == 0 else nullcontext():
+        with _alone(payload, run_dir) if rank == 0 else nullcontext():
             report = _train(payload, run_dir, should_stop=should_stop, **options)
     except TrainingStoppedError as stopped:
         if rank == 0:
@@ -107,8 +116,16 @@ def run_payload(
     return report
 
 
+@contextmanager
+def _alone(payload: Mapping[str, Any], run_dir: Path) -> Iterator[None]:
+    """Inside the block nobody else trains the trial, and its trace is written."""
+    with only_training(run_dir), traced_attempt(payload):
+        yield
+
+
 def _train(payload: Mapping[str, Any], run_dir: Path, **options: Any) -> Any:
-    train = load_entry(payload["entry"])
+    with span("imports"):
+        train = load_entry(payload["entry"])
     return train(
         load_config(run_dir),
         run_dir=run_dir,
@@ -131,6 +148,18 @@ def load_config(run_dir: Path) -> Any:
     return config_from_json(json.loads((run_dir / CONFIG_FILE).read_text(encoding="utf-8")))
 
 
+def gauges_of(payload: Mapping[str, Any]) -> Sequence[Any]:
+    """The callbacks that show a trial to Prometheus; none where its arm cannot be read."""
+    from orchestrator.execution.trial_gauges import TrialGauges  # imports torch, as Ray did before
+
+    try:
+        config = json.loads((Path(payload["run_dir"]) / CONFIG_FILE).read_text(encoding="utf-8"))
+        return (TrialGauges(payload["run_id"], str(config["arm"])),)
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning("no metrics for Prometheus: %s", error)
+        return ()
+
+
 def load_entry(entry: str) -> Callable[..., Any]:
     """Import the training function that ``module:function`` names."""
     module, _, function = entry.partition(":")
@@ -150,8 +179,13 @@ def prepare_process(workers: WorkerGroup) -> None:
         sys.modules["torch"].set_num_threads(workers.threads)
 
 
-def redirect_output(log: Path) -> None:
-    """Append everything this process prints or logs from now on, C libraries included, to `log`."""
+def redirect_output(log: Path, line_format: str) -> None:
+    """Append everything this process prints or logs from now on, C libraries included, to `log`.
+
+    Args:
+        log: The file; made with its folder if there is none.
+        line_format: Of logged lines, see `log_format`.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
@@ -161,9 +195,21 @@ def redirect_output(log: Path) -> None:
     os.close(descriptor)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        force=True,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    formatter = logging.Formatter(line_format, datefmt="%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def log_format(run_id: str, rank: int) -> str:
+    """How workers log, in one line: time (UTC), level, ``run=``, ``rank=``, who, what.
+
+    Args:
+        run_id: The trial.
+        rank: The worker's rank in it.
+
+    Returns:
+        A format for `logging.Formatter`.
+    """
+    return f"%(asctime)s.%(msecs)03dZ %(levelname)s run={run_id} rank={rank} %(name)s: %(message)s"

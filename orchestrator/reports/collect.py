@@ -10,6 +10,7 @@ from typing import Any
 from apt_core.errors import DataError
 from apt_core.report import EvalPoint, RunReport
 from orchestrator.execution.status import SWEEP_FILE
+from orchestrator.goodput import goodput_of
 from orchestrator.reports.records import (
     CellKey,
     Curves,
@@ -59,7 +60,8 @@ def collect(sweep_dir: Path) -> SweepRecords:
     for folder in sorted(path for path in trials_dir.iterdir() if path.is_dir()):
         if members is None or folder.name in members:
             _read_trial(folder, reading)
-    return _records(sweep_dir.resolve().name, reading)
+    records = _records(sweep_dir.resolve().name, reading)
+    return replace(records, goodput=goodput_of(sweep_dir, records.curves))
 
 
 def collect_trials(folders: Sequence[Path]) -> SweepRecords:

@@ -17,12 +17,15 @@ from orchestrator.reports.shapes import (
     shape_history,
     short_names,
 )
+from orchestrator.reports.time_spent import run_time_grid
 from orchestrator.reports.wording import digits_of, duration, metric_scale, metric_unit, percent
+from orchestrator.traces import Record
 
 Log = Sequence[tuple[int, Mapping[str, Any]]]
 """(step, values) of every logged step."""
 NOT_RECORDED = "not recorded"
 _NONE = Cell("-", None, is_missing=True)
+_NO_TRACE = Record()
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,19 @@ class Explanation:
     remarks: tuple[str, ...] = ()
 
 
-def explain_report(run: RunReport, log: Log) -> Explanation:
+def explain_report(run: RunReport, log: Log, trace: Record = _NO_TRACE) -> Explanation:
     """What a finished run did.
 
     Args:
         run: Its report.
         log: What it logged; empty where that is lost.
+        trace: Where its time went; empty likewise.
 
     Returns:
         The explanation.
     """
     grids = [_event_grid(run), _layer_grid(run), _rank_grid(run), _border_grid(run)]
-    grids += [stretch_grid(log), phase_grid(run)]
+    grids += [stretch_grid(log), phase_grid(run), run_time_grid(trace)]
     return Explanation(
         title=f"{run.run_id}: {run.arm}, {run.ablation}, {run.model} on {run.dataset}, "
         f"seed {run.seed}",
@@ -56,17 +60,18 @@ def explain_report(run: RunReport, log: Log) -> Explanation:
     )
 
 
-def explain_unfinished(trial: UnfinishedTrial, log: Log) -> Explanation:
+def explain_unfinished(trial: UnfinishedTrial, log: Log, trace: Record = _NO_TRACE) -> Explanation:
     """What a run without a result has done so far.
 
     Args:
         trial: What is known of it.
         log: What it logged.
+        trace: Where its time went so far.
 
     Returns:
         The explanation; what only a result tells is named as missing.
     """
-    grids = [_logged_events(log), stretch_grid(log)]
+    grids = [_logged_events(log), stretch_grid(log), run_time_grid(trace)]
     return Explanation(
         title=f"{trial.run_id}: {trial.state}",
         facts=(trial.reason,),

@@ -20,6 +20,7 @@ from orchestrator.reports.settings import (
     mode_text,
     text_of,
 )
+from orchestrator.reports.time_spent import goodput_grid
 
 NO_COMMAND = "not recorded"
 
@@ -76,7 +77,7 @@ class Page:
     unplaced: tuple[UnfinishedTrial, ...]
     """Trials whose row is unknown."""
     extra: tuple[Grid, ...] = ()
-    """Tables over the whole sweep: in the paper's layout, and of factorial designs."""
+    """Tables over the whole sweep: of factorial designs, in the paper's layout, of its time."""
     commands: Mapping[str, str] = field(default_factory=dict)
     """run_id -> the command that reruns it."""
     machines: tuple[Machine, ...] = ()
@@ -114,7 +115,11 @@ def make_page(
         differing=_values_by_key(settings, differing_keys(settings)),
         environment=_environment(records),
         unplaced=tuple(trial for trial in records.unfinished if trial.cell is None),
-        extra=(*factorial_grids(tables), *paper_grids(tables, records.settings)),
+        extra=(
+            *factorial_grids(tables),
+            *paper_grids(tables, records.settings),
+            *([goodput_grid(records.goodput)] if records.goodput else []),
+        ),
         commands={run.run_id: run.command for run in records.reports},
         machines=machines_of(tables),
     )

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from apt_core.config.arms import Ablation, arm_switches
 from apt_core.report import EvalPoint, RunReport
+from orchestrator.goodput import Goodput
 
 UNPRUNED_ARMS = frozenset({"ft", "lora"})
 UNPRUNED_ABLATIONS = frozenset(
@@ -85,6 +86,8 @@ class SweepRecords:
     """run_id -> its resolved config, where that could be read."""
     curves: Mapping[str, Curves] = field(default_factory=dict)
     """run_id -> what it logged."""
+    goodput: Goodput | None = None
+    """Where the sweep's time went, where traces tell."""
 
     @property
     def order(self) -> tuple[str, ...]:

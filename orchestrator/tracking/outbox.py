@@ -34,6 +34,7 @@ class Shipper:
         self._num_failures = 0
         self._started_passes = 0
         self._finished_passes = 0
+        self._delivered_at = time.monotonic()
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -51,6 +52,12 @@ class Shipper:
         shipment = TrialShipment(trial, self._sink, self._stopping.is_set)
         with self._changed:
             self._shipments.setdefault(trial.run_id, shipment)
+
+    @property
+    def lag_s(self) -> float:
+        """How late tracking is: seconds since the sink had all that the folders held."""
+        with self._changed:
+            return time.monotonic() - self._delivered_at
 
     def flush(self, timeout_s: float) -> list[str]:
         """Deliver what the folders hold now.
@@ -105,9 +112,12 @@ class Shipper:
             with self._changed:
                 self._started_passes += 1
                 shipments = dict(self._shipments)
+            started_at = time.monotonic()
             self._pass(shipments)
             with self._changed:
                 self._finished_passes += 1
+                if self._num_failures == 0:
+                    self._delivered_at = started_at
                 self._changed.notify_all()
             self._wake.wait(self._pause_s())
             self._wake.clear()

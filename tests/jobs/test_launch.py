@@ -6,13 +6,15 @@ import pytest
 
 from apt_core.errors import UserError
 from apt_core.report import RunReport
-from jobs.launch import _verdict, launch, only_driver_of, record_members
+from jobs.common import make_console
+from jobs.launch import _verdict, launch, only_driver_of, record_members, say_goodput
 from jobs.planning import Plan
 from orchestrator.execution.status import TrialState, read_status
 from orchestrator.execution.sweep import SweepOutcome, TrialFailure
 from orchestrator.sweep_status import members_of
 from tests.jobs.test_planning import plan_of
 from tests.orchestrator.execution.standin import make_report
+from tests.orchestrator.test_traces import begin, end, write
 
 
 def finish_all(plan: Plan) -> None:
@@ -96,3 +98,20 @@ def test_members_are_recorded_with_what_a_table_needs(project: Path) -> None:
     record_members(plan)
     entry = dict(members_of(plan.sweep_dir))[plan.specs[3].run_id]
     assert entry == {"label": plan.specs[3].label, "arm": "apt", "total_steps": 100}
+
+
+def test_where_the_time_went_is_told_once_there_is_something_to_tell(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(project)
+    finish_all(plan)
+    assert launch(plan) == 0  # trains nothing
+    assert "goodput" not in capsys.readouterr().out
+    assert '"launch"' in (plan.sweep_dir / "trace.json").read_text()
+    trials = begin("trials", 1, args={"slots": 1}), end("trials", 9)
+    write(plan.sweep_dir / "trace.json", begin("launch", 0), *trials, end("launch", 10))
+    write(plan.specs[0].run_dir / "trace.json", begin("training", 2), end("training", 7))
+    say_goodput(plan.sweep_dir, make_console())
+    out = capsys.readouterr().out
+    assert "goodput: 50% of 1 slot x 10 s went into training steps" in out
+    assert "lost to: empty slots 50%" in out

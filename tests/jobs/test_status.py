@@ -13,6 +13,7 @@ from orchestrator.execution.status import TrialState, write_status
 from orchestrator.sweep_status import SweepView
 from tests.jobs.fake_job_server import FakeJobServer, connected
 from tests.orchestrator.test_sweep_status import sweep_of
+from tests.orchestrator.test_traces import begin, end, write
 
 ID = submission_id("mine", "0" * 16, 1)
 OTHER = submission_id("other", "f" * 16, 1)
@@ -113,3 +114,24 @@ def test_a_watched_folder_without_a_job_ends_with_its_driver(folder: Path) -> No
 def test_one_answer_cannot_be_watched(folder: Path) -> None:
     with pytest.raises(ConfigError, match="--json"):
         status(str(folder), watch=True, as_data=True)
+
+
+def test_goodput_is_shown_where_traces_tell(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected(monkeypatch, module)
+    assert status(str(folder), as_data=True) == 0
+    assert json.loads(capsys.readouterr().out)["goodput"] is None
+    trials = begin("trials", 1, args={"slots": 2}), end("trials", 9)
+    write(folder / "trace.json", begin("launch", 0), *trials, end("launch", 10))
+    write(folder / "trials" / "a" / "trace.json", begin("training", 2), end("training", 7))
+    assert status(str(folder)) == 0
+    assert "goodput: 25% of 2 slots x 10 s" in capsys.readouterr().out
+    assert status(str(folder), as_data=True) == 0
+    assert json.loads(capsys.readouterr().out)["goodput"] == {
+        "goodput": 0.25,
+        "wall_s": 10,
+        "slots": 2,
+        "slot_s": 20,
+        "spent_s": {"steps": 5, "idle": 15},
+    }

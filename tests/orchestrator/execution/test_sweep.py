@@ -6,22 +6,28 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from apt_core.config import ExperimentConfig, config_to_json
 from apt_core.errors import ConfigError
+from apt_core.trace import recording, span
 from orchestrator.execution import sweep
+from orchestrator.execution.gauges import SweepGauges
 from orchestrator.execution.liveness import ClusterLostError
 from orchestrator.execution.placement import Node
 from orchestrator.execution.status import TrialState, read_status, trial_state
 from orchestrator.execution.stopping import StopSignal
 from orchestrator.execution.sweep import SweepSettings, run_sweep
 from orchestrator.execution.trial import TrialSpec, WorkerGroup
+from orchestrator.goodput import goodput_of
+from orchestrator.traces import read_trace
 from tests.orchestrator.execution.standin import (
     CRASH_STEP,
     ENTRY,
@@ -66,20 +72,25 @@ def finish(spec: TrialSpec) -> None:
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_sweep_retries_a_crash_outlives_failures_and_skips_what_is_finished(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")
     done, crash, wrong, broken = (
         trial(tmp_path, name) for name in ("done", "crash", "wrong", "broken")
     )
     finish(done)
-    polls: list[int] = []
+    gauges, scraped = SweepGauges("mine"), [""]
 
-    with StopSignal() as stop:
+    def on_poll() -> None:
+        gauges.show_lag(1.5)
+        scraped.append(scraped[-1] or scrape("ray_aptune_outbox_lag_seconds"))
+
+    with StopSignal() as stop, recording(tmp_path / "trace.json", "me"), span("launch"):
         outcome = run_sweep(
             [done, wrong, broken, crash],
             SweepSettings(tmp_path, max_failures=1),
             stop=stop,
-            on_poll=lambda: polls.append(1),
+            on_poll=on_poll,
         )
 
     assert [t.run_id for t in outcome.finished] == ["id-done", "id-crash"]
@@ -91,8 +102,46 @@ def test_a_sweep_retries_a_crash_outlives_failures_and_skips_what_is_finished(
     reasons = {failure.run_id: failure.reason for failure in outcome.failures}
     assert reasons == {"id-wrong": "column 'text' is missing", "id-broken": "worker 0: a defect"}
     assert not outcome.is_complete
-    assert "RuntimeError: a defect" in (broken.run_dir / "worker.log").read_text()
-    assert len(polls) > 1
+    told = (broken.run_dir / "worker.log").read_text()
+    assert "RuntimeError: a defect" in told
+    assert "ERROR run=id-broken rank=0 orchestrator.execution.worker: trial id-broken" in told
+    assert 'sweep="mine"' in scraped[-1]
+    assert scraped[-1].endswith(" 1.5")
+    check_traces(tmp_path, crash)
+
+
+def scrape(name: str) -> str:
+    """A line of what Prometheus would read from the only node; empty while it is not there."""
+    if not ray.is_initialized():
+        return ""
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            lines: list[str] = answer.read().decode().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(name + "{")), "")
+
+
+def check_traces(root: Path, crash: TrialSpec) -> None:
+    """Nothing between the launch and the end of a trial that crashed once is left unnamed."""
+    record = read_trace(crash.run_dir / "trace.json")
+    assert [span.name for span in record.spans] == [
+        *("waiting", "start-up", "worker", "imports"),
+        *("restart", "worker", "imports", "wind-down"),
+    ]
+    ends = [span.end_s for span in record.spans if span.name != "imports"]
+    begins = [span.start_s for span in record.spans if span.name != "imports"]
+    gaps = [begin - end for end, begin in zip(ends, begins[1:], strict=False)]
+    assert all(-0.01 < gap < 0.1 for gap in gaps)
+    goodput = goodput_of(root, [path.name for path in (root / "trials").iterdir()])
+    assert goodput is not None
+    assert goodput.slots >= 1
+    assert goodput.spent_s.keys() == {
+        *("restart", "start-up", "imports", "wind-down", "cluster", "idle", "other"),
+    }
 
 
 @pytest.mark.ray

@@ -1,5 +1,6 @@
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,15 @@ from orchestrator.execution.status import (
     write_json_atomically,
 )
 from orchestrator.execution.trial import TrialSpec
-from orchestrator.execution.worker import load_entry, run_payload, train_in_worker
+from orchestrator.execution.worker import (
+    gauges_of,
+    load_entry,
+    log_format,
+    run_payload,
+    train_in_worker,
+)
 from orchestrator.telemetry import NO_TELEMETRY
+from orchestrator.traces import read_trace
 from tests.orchestrator.execution.standin import ENTRY, NUM_STEPS, starts
 from tests.tiny_run import tiny_experiment
 
@@ -29,7 +37,8 @@ REPOSITORY = Path(__file__).parents[3]
 def _environment_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # DeepSpeed takes no empty one
+    # DeepSpeed refuses an empty one, and these tests may be the first to import it.
+    monkeypatch.setenv("DS_ACCELERATOR", os.environ.get("DS_ACCELERATOR", "cpu"))
 
 
 def payload(run_dir: Path, name: str, launch_id: str = "001") -> dict[str, object]:
@@ -112,7 +121,7 @@ def test_a_stopped_training_is_killed_and_one_not_begun_stays_pending(tmp_path: 
 def test_a_worker_that_was_stopped_is_no_failure_to_ray(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "redirect_output", lambda log: None)
+    monkeypatch.setattr(worker, "redirect_output", lambda log, line_format: None)
     stop_file = tmp_path / "stop"
     stop_file.touch()
     train_in_worker({**payload(tmp_path, "slow"), "stop_file": str(stop_file)})
@@ -126,7 +135,7 @@ def test_the_default_entry_is_the_library_entry() -> None:
 def test_output_of_c_libraries_and_tracebacks_land_in_the_worker_log(tmp_path: Path) -> None:
     code = (
         "import os, sys; from orchestrator.execution.worker import redirect_output;"
-        f"from pathlib import Path; redirect_output(Path({str(tmp_path)!r}) / 'w.log');"
+        f"from pathlib import Path; redirect_output(Path({str(tmp_path)!r}) / 'w.log', '');"
         "os.write(1, b'from C\\n'); print('from Python'); raise SystemExit('from exit')"
     )
     done = subprocess.run(
@@ -134,3 +143,38 @@ def test_output_of_c_libraries_and_tracebacks_land_in_the_worker_log(tmp_path: P
     )
     assert done.stdout == done.stderr == b""
     assert (tmp_path / "w.log").read_text() == "from C\nfrom Python\nfrom exit\n"
+
+
+def test_every_logged_line_names_time_run_and_rank(tmp_path: Path) -> None:
+    line_format = log_format("0123456789abcdef", 1)
+    code = (
+        "import logging; from orchestrator.execution.worker import redirect_output;"
+        f"from pathlib import Path; redirect_output(Path({str(tmp_path)!r}) / 'w.log',"
+        f"{line_format!r}); logging.getLogger('apt_core.trainer').info('resuming');"
+        "logging.getLogger('apt_core').debug('not shown')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+    (line,) = (tmp_path / "w.log").read_text().splitlines()
+    time, _, told = line.partition(" ")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
+    assert told == "INFO run=0123456789abcdef rank=1 apt_core.trainer: resuming"
+
+
+def test_worker_0_alone_records_a_trace(tmp_path: Path) -> None:
+    run_payload(payload(tmp_path, "good"), rank=1)
+    assert not (tmp_path / "trace.json").exists()
+    run_payload(payload(tmp_path, "good"), rank=0)
+    assert [span.name for span in read_trace(tmp_path / "trace.json").spans] == [
+        "worker",
+        "imports",
+    ]
+
+
+def test_a_trial_whose_arm_cannot_be_read_is_trained_without_gauges(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = payload(tmp_path, "good")
+    assert len(gauges_of(trial)) == 1
+    (tmp_path / CONFIG_FILE).unlink()
+    assert gauges_of(trial) == ()
+    assert "no metrics for Prometheus" in caplog.text

@@ -74,6 +74,17 @@ def test_an_outage_loses_and_doubles_nothing(
     assert "connection refused" in warnings[0].getMessage()
 
 
+def test_the_lag_grows_while_the_sink_is_away_and_ends_with_the_outage(
+    shipper: Shipper, sink: MemorySink, running: TrialInfo
+) -> None:
+    sink.problem = DeliveryError("connection refused")
+    shipper.add(running)
+    wait_until(lambda: shipper.lag_s > 0.3)
+    sink.problem = None
+    assert shipper.flush(5.0) == []
+    assert shipper.lag_s < 0.3
+
+
 def test_flush_names_what_did_not_arrive(
     shipper: Shipper, sink: MemorySink, running: TrialInfo, sweep: TrialInfo
 ) -> None:
