@@ -12,6 +12,7 @@ from orchestrator.tracking.sink import TrialInfo
 
 SWEEP_FILES = (
     "config.json",
+    "sweep.json",
     "report/report.md",
     "report/report.html",
     "report/table.tex",

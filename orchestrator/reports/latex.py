@@ -20,7 +20,8 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    # \textquotedbl is not in the default encoding of fonts.
+    '"': "''",
     "\u00b1": r"$\pm$",
 }
 

@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,12 @@ from orchestrator.reports.latex import escape, to_latex
 from orchestrator.reports.render import build_report
 from tests.orchestrator.reports.synthetic_sweep import Trial, demo_trials, write_sweep, write_trial
 
+DOCUMENT = r"""\documentclass{article}
+\usepackage{booktabs,graphicx}
+\begin{document}
+\input{table.tex}
+\end{document}
+"""
 SPECIAL = re.compile(r"(?<!\\)[&#_^~<>|\"]|[^\x00-\x7f]")
 
 
@@ -81,6 +89,7 @@ def test_each_row_names_its_runs(source: str) -> None:
         ("{x}$#", r"\{x\}\$\#"),
         ("a\\b~c^d", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d"),
         ("1 \u00b1 2", r"1 $\pm$ 2"),
+        ('"a" < b', r"''a'' \textless{} b"),
         ("\u4e2d\nx", "? x"),
     ],
 )
@@ -102,3 +111,31 @@ def test_footnotes_stand_below_the_table() -> None:
 def test_a_report_without_trials_has_no_table(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     assert r"\begin{table}" not in build_report(tmp_path).latex.read_text()
+
+
+def typeset(source: str, folder: Path) -> str:
+    """The log of LaTeX over a document that inputs the tables and loads what they say they need."""
+    pdflatex = shutil.which("pdflatex")
+    if pdflatex is None:
+        pytest.skip("no pdflatex: install one (Debian: apt-get install texlive-latex-base)")
+    (folder / "table.tex").write_text(source)
+    (folder / "paper.tex").write_text(DOCUMENT)
+    command = [pdflatex, "-no-shell-escape", "-interaction=nonstopmode", "paper.tex"]
+    subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=200)
+    return (folder / "paper.log").read_text(encoding="latin-1")
+
+
+def test_latex_typesets_every_table_without_a_complaint(source: str, tmp_path: Path) -> None:
+    every_character = "".join(map(chr, range(32, 127)))
+    row = (Cell(every_character), Cell("1", notes=(every_character,), published="2"))
+    headings = (Heading("arm", "", is_number=False), Heading(every_character, ""))
+    odd = to_latex([Grid(headings, (row,), "odd", every_character, "Table 2")], "paper")
+    log = typeset(f"{source}\n{odd}", tmp_path)
+    complaints = re.findall(r"^(?:!|LaTeX Warning|Overfull|Missing character).*", log, re.MULTILINE)
+    # Every label of a first run is new.
+    assert [line for line in complaints if "Label(s) may have changed" not in line] == []
+    assert "Output written on paper.pdf" in log
+
+
+def test_what_latex_does_not_know_is_a_complaint(tmp_path: Path) -> None:
+    assert re.search(r"^! Undefined control sequence", typeset(r"\unknown", tmp_path), re.MULTILINE)

@@ -1,7 +1,7 @@
 """MLflow's own pages over runs as we log them: the compare page of a small sweep."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -17,12 +17,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.services, pytest.mark.slow]
 KNOWN = ("404 (Not Found)", "ReadPixels")
 """What MLflow's page says on the console by itself."""
 ARMS = ("ft", "lora", "apt")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMlflowServer]:
-    with LocalMlflowServer(tmp_path_factory.mktemp("results")) as server:
-        yield server
 
 
 def test_the_compare_page_tells_arms_and_metrics_apart(
