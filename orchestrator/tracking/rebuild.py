@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from apt_core.errors import DataError
 from orchestrator.execution.status import (
@@ -106,18 +107,17 @@ def _fetch_members(
     source: MetricSource, launches: Sequence[TrackedRun], folder: Path
 ) -> frozenset[str] | None:
     """Leave the last launch's list of trials in the folder; None: none was uploaded."""
-    newest: tuple[int, bytes] | None = None
+    newest: dict[str, Any] | None = None
     with tempfile.TemporaryDirectory() as place:
         for launch in launches:
             if source.download(launch, (SWEEP_FILE,), Path(place)):
-                text = (Path(place) / SWEEP_FILE).read_bytes()
-                time_ms = int(json.loads(text).get("time_ms", 0))
-                if newest is None or time_ms >= newest[0]:
-                    newest = (time_ms, text)
+                members = json.loads((Path(place) / SWEEP_FILE).read_bytes())
+                if newest is None or members.get("time_ms", 0) >= newest.get("time_ms", 0):
+                    newest = members
     if newest is None:
         return None
-    (folder / SWEEP_FILE).write_bytes(newest[1])
-    return frozenset(json.loads(newest[1])["run_ids"])
+    write_json_atomically(folder / SWEEP_FILE, newest)
+    return frozenset(newest["run_ids"])
 
 
 def _trials_of(
