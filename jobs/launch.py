@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -114,7 +115,8 @@ def record_members(plan: Plan) -> None:
         trials = {run_id: entries.get(run_id, {}) for run_id in known["run_ids"]} | trials
     else:
         write_json_atomically(plan.sweep_dir / CONFIG_FILE, config_to_json(plan.config))
-    write_json_atomically(members, {"run_ids": [*trials], "trials": trials})
+    now_ms = int(time.time() * 1000)
+    write_json_atomically(members, {"run_ids": [*trials], "trials": trials, "time_ms": now_ms})
 
 
 def _member(spec: TrialSpec) -> dict[str, Any]:

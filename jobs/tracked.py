@@ -6,13 +6,14 @@ from contextlib import ExitStack, contextmanager
 
 from apt_core.trace import span
 from jobs.planning import Plan, PlannedTrial
-from orchestrator.identity import sweep_id
+from orchestrator.identity import GRID_PATHS, sweep_id
 from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.session import open_tracking
 from orchestrator.tracking.sink import TrialInfo
 
 SWEEP_FILES = (
     "config.json",
+    "sweep.json",
     "report/report.md",
     "report/report.html",
     "report/table.tex",
@@ -109,14 +110,16 @@ def sweep_info(plan: Plan) -> TrialInfo:
 
 
 def trial_info(trial: PlannedTrial, parent: TrialInfo) -> TrialInfo:
-    """One trial's folder with its grid keys and its settings."""
+    """One trial's folder with its grid keys and its settings, each under one name."""
     spec = trial.spec
+    params = flat_params(spec.config)
     return TrialInfo(
         run_id=spec.run_id,
         name=spec.label,
         directory=spec.run_dir,
         keys=trial.cell.keys,
-        params=flat_params(spec.config),
+        # Twice the same axis is in the way where MLflow lists what tells runs apart.
+        params={k: v for k, v in params.items() if k not in GRID_PATHS.values()},
         tags={"command": spec.command},
         parent=parent,
     )

@@ -106,6 +106,17 @@ def next_to_start(
     return 0 if waiting and not running else None
 
 
+def side_by_side(
+    nodes: Sequence[Node], waiting: Sequence[WorkerGroup], cap: int | None = None
+) -> int:
+    """How many trials run at first: as many as `next_to_start` starts before one has ended."""
+    running: list[WorkerGroup] = []
+    left = list(waiting)
+    while (i := next_to_start(nodes, running, left, cap)) is not None:
+        running.append(left.pop(i))
+    return len(running)
+
+
 def _preference(node: Node, room: int, missing: int, group: WorkerGroup) -> tuple[bool, int, int]:
     """The tightest node that holds all missing workers, else the one that holds most of them.
 

@@ -15,7 +15,10 @@ RESULT_FILE = "result.json"
 STATUS_FILE = "status.json"
 CONFIG_FILE = "config.json"
 SWEEP_FILE = "sweep.json"
-"""Which trials a sweep consists of: ``{"run_ids": [...], "trials": {run id: label and steps}}``."""
+"""Which trials a sweep consists of: ``{"run_ids": [...], "trials": {run id: label and steps},
+"time_ms": when it was launched}``."""
+REBUILT_FILE = "rebuilt.json"
+"""Marks a sweep's folder that came from a tracking server: ``{"notes": [what is missing]}``."""
 METRICS_FILE = "metrics.jsonl"
 WORKER_LOG = "worker.log"
 

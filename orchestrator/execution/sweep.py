@@ -17,6 +17,7 @@ from apt_core.trace import now_us
 from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.liveness import ClusterLostError, find_dead, vital_processes
 from orchestrator.execution.order import has_its_teacher, teachers_first
+from orchestrator.execution.placement import side_by_side
 from orchestrator.execution.placement_plan import plan_placement
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -179,14 +180,20 @@ def _run_tune(
     cap = settings.max_concurrent_trials
     with driver_output(launch_dir / "driver.log"), cluster(settings.address) as nodes:
         # What waits for teachers counts too: that it can never fit must not be found out then.
-        needs = [*(trial.workers for trial in pending), *later]
+        groups = [trial.workers for trial in pending]
+        needs = [*groups, *later]
         for line in plan_placement(nodes(), needs, cap).lines():
             logger.info(line)
         stop.install()  # Ray has just put its own handlers in place
         stop_file = launch_dir / "save-and-leave"
         cells = [_cell(trial, launch_dir, stop_file, settings.max_failures) for trial in pending]
         tune_run = TuneRun(
-            cells, launch_dir, nodes=nodes, cap=cap, max_failures=settings.max_failures
+            cells,
+            launch_dir,
+            nodes=nodes,
+            cap=cap,
+            slots=side_by_side(nodes(), groups, cap),
+            max_failures=settings.max_failures,
         )
         tune_run.start()
         lost = None

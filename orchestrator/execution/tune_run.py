@@ -21,6 +21,7 @@ class TuneRun(threading.Thread):
         launch_dir: A fresh folder for Tune's files.
         nodes: Tells the nodes of the cluster.
         cap: Trials at a time at most; None: as many as fit.
+        slots: How many of these trials fit side by side; for the record.
         max_failures: How often one trial may lose its driver or controller and be run again.
     """
 
@@ -31,6 +32,7 @@ class TuneRun(threading.Thread):
         *,
         nodes: Callable[[], Sequence[Node]],
         cap: int | None = None,
+        slots: int = 1,
         max_failures: int = 0,
     ) -> None:
         super().__init__(name="tune-run", daemon=True)
@@ -39,13 +41,14 @@ class TuneRun(threading.Thread):
         self._launch_dir = launch_dir
         self._nodes = nodes
         self._cap = cap
+        self._slots = slots
         self._max_failures = max_failures
         self._stop_file = launch_dir / "stop"
 
     def run(self) -> None:
         """Run all trials; an error of Tune itself is kept for the driver."""
         try:
-            with span("trials", slots=self._limit):
+            with span("trials", slots=self._slots):
                 self._fit()
         except BaseException as error:
             self.error = error

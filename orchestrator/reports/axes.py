@@ -47,9 +47,10 @@ def _draw_panel(ax: "Axes", panel: Panel, styles: Styles) -> None:
         ax.axvline(panel.reference, color=INK, linewidth=0.8, linestyle=":")
     if panel.level is not None:
         ax.axhline(panel.level, color=INK, linewidth=0.8, linestyle=":")
-    {"curve": _draw_curves, "steps": _draw_steps, "points": _draw_points}[panel.kind](
-        ax, panel.lines, styles
-    )
+    if panel.is_over_steps:
+        _draw_over_steps(ax, panel, styles)
+    else:
+        {"curve": _draw_curves, "points": _draw_points}[panel.kind](ax, panel.lines, styles)
     if panel.front:
         xs, ys = zip(*panel.front, strict=True)
         ax.plot(xs, ys, color=INK, linewidth=1.4, linestyle="--", zorder=1)
@@ -101,8 +102,10 @@ def _draw_curves(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
             ax.plot(xs, ys, "D", color="none", markeredgecolor=style.color, markersize=8)
 
 
-def _draw_steps(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
+def _draw_over_steps(ax: "Axes", panel: Panel, styles: Styles) -> None:
     """A line per run; of very many runs, the mean of each row."""
+    drawstyle = "steps-post" if panel.kind == "steps" else "default"
+    lines = panel.lines
     for line in series.mean_lines(lines) if len(lines) > MAX_FULL_LINES else lines:
         style = styles[line.label]
         look: dict[str, Any] = {
@@ -110,7 +113,7 @@ def _draw_steps(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:
             "linestyle": style.dash,
             "linewidth": style.step_width,
         }
-        ax.plot(line.xs, line.ys, **look, drawstyle="steps-post", alpha=0.9)
+        ax.plot(line.xs, line.ys, **look, drawstyle=drawstyle, alpha=0.9)
 
 
 def _draw_points(ax: "Axes", lines: Sequence[Line], styles: Styles) -> None:

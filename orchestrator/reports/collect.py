@@ -9,7 +9,7 @@ from typing import Any
 
 from apt_core.errors import DataError
 from apt_core.report import EvalPoint, RunReport
-from orchestrator.execution.status import SWEEP_FILE
+from orchestrator.execution.status import REBUILT_FILE, SWEEP_FILE
 from orchestrator.goodput import goodput_of
 from orchestrator.reports.records import (
     CellKey,
@@ -56,6 +56,7 @@ def collect(sweep_dir: Path) -> SweepRecords:
             "Give the folder of one sweep, <results_dir>/<name>."
         )
     reading = _Reading()
+    reading.warnings += _notes(sweep_dir)
     members = _members(sweep_dir, reading.warnings)
     for folder in sorted(path for path in trials_dir.iterdir() if path.is_dir()):
         if members is None or folder.name in members:
@@ -92,11 +93,15 @@ def _records(name: str, reading: _Reading) -> SweepRecords:
 
 def _members(sweep_dir: Path, warnings: list[str]) -> frozenset[str] | None:
     """The trials that the last launch consisted of; None: all that are there."""
-    if not (sweep_dir / SWEEP_FILE).is_file():
-        return None
     data = _read_object(sweep_dir / SWEEP_FILE, warnings)
     run_ids = None if data is None else data.get("run_ids")
     return frozenset(run_ids) if isinstance(run_ids, list) else None
+
+
+def _notes(sweep_dir: Path) -> list[str]:
+    """What a tracking server lacked, where the folder was rebuilt from one."""
+    notes = (_read_object(sweep_dir / REBUILT_FILE, []) or {}).get("notes")
+    return [str(note) for note in notes] if isinstance(notes, list) else []
 
 
 def _read_trial(folder: Path, reading: _Reading) -> None:

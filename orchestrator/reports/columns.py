@@ -70,7 +70,7 @@ def headline_columns(table: TaskTable) -> tuple[Column, ...]:
         Column("to 97% of FT", "training time, evaluations left out", wording.time_to_target_cell),
         Column("peak memory", "of training, GiB", _PEAK_MEMORY),
         *(_speedup_column(size) for size in table.batch_sizes),
-        Column("mind", "what weakens the row", wording.mind_cell, is_number=False),
+        _MIND,
     ]
     return tuple(columns)
 
@@ -95,7 +95,7 @@ def detail_columns(table: TaskTable) -> tuple[Column, ...]:
         columns.insert(1, Column("search", how, wording.search_cell, is_number=False))
     for size in table.batch_sizes:
         columns += _inference_columns(size)
-    return tuple(columns)
+    return (*columns, _MIND)
 
 
 def _time_columns() -> tuple[Column, ...]:
@@ -158,6 +158,7 @@ def _gib(value: float) -> str:
     return f"{value:.2f} GiB"
 
 
+_MIND = Column("mind", "what weakens the row", wording.mind_cell, is_number=False)
 _ARM = Column("arm", "method, ablation, target sparsity", wording.arm_cell, is_number=False)
 _SPARSITY = (
     Column(

@@ -58,7 +58,7 @@ def draw(
 
 def _is_stacked(contents: Sequence[Content]) -> bool:
     first = contents[0]
-    return isinstance(first, Panel) and first.kind == "steps"
+    return isinstance(first, Panel) and first.is_over_steps
 
 
 def _size(contents: Sequence[Content], columns: int) -> tuple[float, float]:
@@ -145,7 +145,7 @@ def _add_legend(figure: "Figure", contents: Sequence[Content], styles: Styles) -
             [],
             color=style.color,
             linestyle="none" if panels[0].kind == "points" else style.dash,
-            marker="none" if panels[0].kind == "steps" else style.marker,
+            marker="none" if panels[0].is_over_steps else style.marker,
             label=name,
         )
         for name, style in looks.items()

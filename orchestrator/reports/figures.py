@@ -133,15 +133,15 @@ def _run_over_steps(table: TaskTable, records: SweepRecords) -> _Figure:
     curves = records.curves
     losses, sizes = series.loss_over_steps(table, curves), series.hidden_size_over_steps
     panels = [
-        Panel(losses, "step", "training loss", "steps"),
+        Panel(losses, "step", "training loss", "line"),
         _steps(series.sparsity_over_steps(table, curves), "sparsity (%)", 10.0),
         _steps(sizes(table, curves), "hidden size", 4.0),
         _steps(series.rank_over_steps(table, curves), "mean adapter rank", 2.0),
     ]
     what = "The mean of each row." if len(losses) > MAX_FULL_LINES else "A line per run."
     caption = (
-        f"{what} Steps in the lower lines: the model was cut or grown. Sparsity is the fraction of "
-        "layer parameters removed."
+        f"{what} Where the lower lines jump, the model was cut or grown. Sparsity is the fraction "
+        "of layer parameters removed."
     )
     return _Figure("shape_over_steps", "Loss, sparsity and shape over steps", caption, panels)
 

@@ -17,7 +17,8 @@ class Panel:
     x_label: str
     y_label: str
     kind: str
-    """``curve``, ``steps`` or ``points``."""
+    """``curve``: lines with markers; ``line``: over steps; ``steps``: the same of what holds until
+    it jumps; ``points``."""
     reference: float | None = None
     """Where a vertical line marks the dense model."""
     level: float | None = None
@@ -32,6 +33,11 @@ class Panel:
     def is_empty(self) -> bool:
         """Whether there is nothing to draw."""
         return not self.lines
+
+    @property
+    def is_over_steps(self) -> bool:
+        """Whether it stands above or below others that share its steps."""
+        return self.kind in {"line", "steps"}
 
 
 @dataclass(frozen=True)

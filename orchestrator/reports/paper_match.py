@@ -13,6 +13,7 @@ from orchestrator.reports.paper_cells import (
     inference_batch,
 )
 from orchestrator.reports.published import PaperColumn, PaperRow, PaperTable, Published
+from orchestrator.reports.row_marks import marks_of_number
 from orchestrator.reports.rows import Row
 from orchestrator.reports.tables import baseline_of
 
@@ -71,6 +72,8 @@ class Filler:
         found = candidates[0] if candidates else None
         reference = self._reference(found, column.dataset)
         cell = cell_of(found, reference, column, self.sources, is_before=row.is_before)
+        notes = _minds(found, column) if found and found.runs else []
+        cell = replace(cell, notes=(*cell.notes, *notes))
         return cell, self._difference(row, column, found) if found else ""
 
     def _average(self, row: PaperRow) -> tuple[Cell, str]:
@@ -85,6 +88,8 @@ class Filler:
                 parts.append((candidates[0], column))
                 reasons.append(self._difference(row, column, candidates[0]))
         cell = average_cell(parts, len(columns), is_before=row.is_before)
+        notes = dict.fromkeys(note for own, column in parts for note in _minds(own, column))
+        cell = replace(cell, notes=(*cell.notes, *notes))
         return cell, next(filter(None, reasons), "")
 
     def _candidates(self, row: PaperRow, dataset: str) -> list[Row]:
@@ -125,6 +130,12 @@ class Filler:
         if column.quantity in _MEASURED and not all(PAPER_DEVICE in name for name in devices):
             return f"the machine is {' or '.join(sorted(devices))}, the paper's an {PAPER_DEVICE}"
         return ""
+
+
+def _minds(row: Row, column: PaperColumn) -> list[str]:
+    """What weakens this number of a row."""
+    marks = marks_of_number(row, is_measured=column.quantity in _MEASURED)
+    return [f"Mind: {mark}." for mark in marks]
 
 
 def _notes_of(column: PaperColumn, table: PaperTable) -> list[str]:

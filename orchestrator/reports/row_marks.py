@@ -14,6 +14,8 @@ from orchestrator.reports.stat import MIN_SEEDS_FOR_SPREAD
 HARDWARE = ("device", "cpu_count", "num_threads", "num_workers")
 """What a run's environment tells of its machine."""
 NO_BASELINE_MARK = "no baseline"
+MIXED_HARDWARE_MARK = "mixed hardware: "
+OTHER_HARDWARE_MARK = "hardware unlike the baseline's: "
 MIXED_MODES_MARK = "mixed modes: this row is "
 CHOSEN_MARK = "weights or teacher chosen on the reported rows"
 _SEEDS_IN_WORDS = {1: "one seed", 2: "two seeds"}
@@ -48,6 +50,24 @@ def mark_rows(rows: Sequence[Row], settings: Mapping[str, Settings]) -> tuple[Ro
     return tuple(marked)
 
 
+def marks_of_number(row: Row, *, is_measured: bool) -> tuple[str, ...]:
+    """The marks that weaken a single number of a row, where it stands in another table.
+
+    Args:
+        row: The row, marked.
+        is_measured: Whether the number depends on the machine, as times and memory do.
+
+    Returns:
+        Missing trials, mixed modes, and, of a measured number, mixed machines. How many seeds
+        there are and that there is no baseline, every number says by itself.
+    """
+    begins = (MIXED_MODES_MARK, CHOSEN_MARK)
+    if is_measured:
+        begins += (MIXED_HARDWARE_MARK, OTHER_HARDWARE_MARK)
+    found = [mark for mark in row.marks if mark.startswith(begins)]
+    return (*_trials(row), *found)
+
+
 def _seeds(row: Row) -> list[str]:
     num_seeds = len(row.metric_by_seed)
     return [_SEEDS_IN_WORDS[num_seeds]] if 0 < num_seeds < MIN_SEEDS_FOR_SPREAD else []
@@ -76,9 +96,9 @@ def _hardware(row: Row, baseline: Mapping[str, set[str]]) -> list[str]:
     own = _machines([row])
     mixed = [key for key, values in own.items() if len(values) > 1]
     other = [key for key, values in own.items() if values != baseline.get(key, values)]
-    marks = [f"mixed hardware: {', '.join(mixed)}"] if mixed else []
+    marks = [f"{MIXED_HARDWARE_MARK}{', '.join(mixed)}"] if mixed else []
     if not row.is_baseline and other and not mixed:
-        marks.append(f"hardware unlike the baseline's: {', '.join(other)}")
+        marks.append(f"{OTHER_HARDWARE_MARK}{', '.join(other)}")
     return marks
 
 

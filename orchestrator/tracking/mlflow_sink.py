@@ -1,4 +1,4 @@
-"""`MlflowSink`: a parent run per sweep, a child run per trial. The only importer of mlflow.
+"""`MlflowSink`: a parent run per sweep, a child run per trial; `mlflow_source` reads them again.
 
 MLflow is imported inside functions: it takes a second, and wrong input is answered before.
 """
@@ -29,6 +29,8 @@ RUN_TAG = "aptune.run_id"
 KIND_TAG = "aptune.kind"
 REASON_TAG = "aptune.reason"
 PARENT_TAG = "mlflow.parentRunId"
+SWEEP, TRIAL = "sweep", "trial"
+"""The values of `KIND_TAG`."""
 
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
@@ -79,18 +81,14 @@ class MlflowSink:
         Raises:
             TrackingError: If the server is away, refuses us, or the experiment lies in its bin.
         """
-        for name, value in _CLIENT_ENV.items():
-            os.environ.setdefault(name, value)
-        bypass_proxy_for_loopback(self._uri)
-        import mlflow.exceptions
-        from mlflow.tracking import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         try:
-            self._client = MlflowClient(tracking_uri=self._uri)
+            self._client = connect(self._uri)
             self._use_experiment(self._client)
-        except (mlflow.exceptions.MlflowException, OSError, ValueError, ImportError) as error:
+        except (MlflowException, OSError, ValueError, ImportError) as error:
             raise TrackingError(
-                f"tracking.uri: MLflow cannot be used: {redact(_first_line(error))} "
+                f"tracking.uri: MLflow cannot be used: {redact(first_line(error))} "
                 f"(got {redact(self._uri)}); start the server, correct the address or the "
                 "credentials, or set tracking.enabled=false"
             ) from error
@@ -191,8 +189,25 @@ class MlflowSink:
             self._live.log_batch(run.info.run_id, tags=tag_batch, synchronous=True)
 
 
+def connect(uri: str) -> "MlflowClient":
+    """A client that says nothing, calls home nowhere, and gives up soon.
+
+    Args:
+        uri: The tracking server, or another address that MLflow knows.
+
+    Returns:
+        The client; nothing has been asked yet.
+    """
+    for name, value in _CLIENT_ENV.items():
+        os.environ.setdefault(name, value)
+    bypass_proxy_for_loopback(uri)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
 def _kind(trial: TrialInfo) -> str:
-    return "sweep" if trial.parent is None else "trial"
+    return SWEEP if trial.parent is None else TRIAL
 
 
 @contextmanager
@@ -204,15 +219,16 @@ def _delivering() -> Iterator[None]:
         yield
     except MlflowException as error:
         is_refused = error.error_code in _REFUSED
-        raise DeliveryError(redact(_first_line(error)), is_permanent=is_refused) from error
+        raise DeliveryError(redact(first_line(error)), is_permanent=is_refused) from error
     except OSError as error:
         # An artifact that is refused comes as an error of the HTTP client.
         status = getattr(getattr(error, "response", None), "status_code", None)
         is_refused = status in _REFUSED_HTTP
-        raise DeliveryError(redact(_first_line(error)), is_permanent=is_refused) from error
+        raise DeliveryError(redact(first_line(error)), is_permanent=is_refused) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, without the traces that MLflow appends; never empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

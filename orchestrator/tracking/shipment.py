@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,13 @@ from orchestrator.execution.status import (
 )
 from orchestrator.tracking.cursor import Cursor
 from orchestrator.tracking.jsonl import tail_metrics
-from orchestrator.tracking.sink import DeliveryError, EndState, MetricSink, TrialInfo
+from orchestrator.tracking.sink import (
+    SUMMARY_PREFIX,
+    DeliveryError,
+    EndState,
+    MetricSink,
+    TrialInfo,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +70,7 @@ class TrialShipment:
         cursor = self._ship_metrics(cursor)
         if cursor.needs_new_run or self.should_stop():
             return
-        cursor = self._ship_artifacts(cursor)
+        cursor = self._ship_artifacts(cursor, self.trial.artifacts)
         if status.state in _END_STATES:
             self._close(cursor, status, stamp)
 
@@ -110,8 +116,8 @@ class TrialShipment:
                 return self._ship_metrics(self._open(cursor))
         return cursor
 
-    def _ship_artifacts(self, cursor: Cursor) -> Cursor:
-        for name in self.trial.artifacts:
+    def _ship_artifacts(self, cursor: Cursor, names: Iterable[str]) -> Cursor:
+        for name in names:
             path = self.trial.directory / name
             stamp = _file_stamp(path)
             if stamp in ("", cursor.artifacts.get(name)):
@@ -123,6 +129,7 @@ class TrialShipment:
         return cursor
 
     def _close(self, cursor: Cursor, status: TrialStatus, stamp: str) -> None:
+        cursor = self._ship_artifacts(cursor, self.trial.last_artifacts)
         report = finished_report(self.trial.directory, self.trial.run_id)
         if report is not None:
             summary = summarise(report, self.trial.directory / RESULT_FILE)
@@ -150,20 +157,21 @@ def summarise(report: RunReport, path: Path) -> StepMetrics:
         path: Its file, whose age is the metrics' time: a second delivery brings the same.
 
     Returns:
-        The metrics; their names begin with ``final/``.
+        The metrics; their names begin with `SUMMARY_PREFIX`.
     """
     efficiency = report.efficiency
     values = {
-        "final/metric": report.metric,
-        f"final/{report.metric_name}": report.metric,
-        "final/sparsity": report.sparsity,
-        "final/density": report.density,
-        "final/train_time_s": report.train_time_s,
-        "final/layer_params": float(efficiency.num_layer_params),
-        "final/peak_train_memory_gib": efficiency.peak_train_memory_gib,
+        "metric": report.metric,
+        report.metric_name: report.metric,
+        "sparsity": report.sparsity,
+        "density": report.density,
+        "train_time_s": report.train_time_s,
+        "layer_params": float(efficiency.num_layer_params),
+        "peak_train_memory_gib": efficiency.peak_train_memory_gib,
     }
     for point in efficiency.inference:
-        values[f"final/speedup_batch_{point.batch_size}"] = point.speedup
+        values[f"speedup_batch_{point.batch_size}"] = point.speedup
+    values = {f"{SUMMARY_PREFIX}{name}": value for name, value in values.items()}
     return StepMetrics(report.total_steps, path.stat().st_mtime_ns // 1_000_000, values)
 
 

@@ -25,7 +25,9 @@ from apt_core.report import StepMetrics
 EndState = Literal["FINISHED", "FAILED", "KILLED"]
 
 TRIAL_ARTIFACTS = ("config.json", "result.json", "export/structure.json", "export/config.json")
-SWEEP_ARTIFACTS = ("config.json", "report.md", "report.html", "report.csv", "report.tex")
+LAST_ARTIFACTS = ("metrics.jsonl",)
+SUMMARY_PREFIX = "final/"
+"""Begins the names of metrics that repeat the result: no line of ``metrics.jsonl`` has them."""
 
 
 class DeliveryError(AptError):
@@ -61,6 +63,8 @@ class TrialInfo:
     """The sweep; None: this is the sweep."""
     artifacts: tuple[str, ...] = TRIAL_ARTIFACTS
     """Files to upload when they exist, relative to `directory`."""
+    last_artifacts: tuple[str, ...] = LAST_ARTIFACTS
+    """The same, of those that are uploaded once it has ended: they grow until then."""
 
 
 class MetricSink(Protocol):

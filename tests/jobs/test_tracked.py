@@ -16,6 +16,8 @@ def test_every_grid_key_of_a_trial_is_a_key_and_its_command_a_tag(project: Path)
     assert info.keys["sparsity"] == "0.6"
     assert info.tags["command"] == plan.specs[3].command
     assert info.params["training.batch_size"] == "8"
+    for path in ("pruning.target_sparsity", "training.seed"):  # sparsity and seed are keys
+        assert path not in info.params
     assert info.parent is parent
     assert parent.directory == plan.sweep_dir
 

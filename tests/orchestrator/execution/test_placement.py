@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from orchestrator.execution.placement import Node, next_to_start, place
+from orchestrator.execution.placement import Node, next_to_start, place, side_by_side
 from orchestrator.execution.trial import WorkerGroup
 
 ONE = WorkerGroup()
@@ -93,6 +93,17 @@ def test_the_first_that_fits_starts_and_none_that_does_not() -> None:
 def test_the_users_limit_wins() -> None:
     assert next_to_start([node("a", 8)], [ONE], [ONE], cap=2) == 0
     assert next_to_start([node("a", 8)], [ONE, ONE], [ONE], cap=2) is None
+
+
+@pytest.mark.parametrize(("cap", "slots"), [(None, 3), (2, 2)])
+def test_slots_are_the_trials_that_start_before_one_has_ended(cap: int | None, slots: int) -> None:
+    two_cpus = WorkerGroup(cpus_per_worker=2)
+    assert side_by_side([node("a", 4)], [two_cpus, ONE, two_cpus, ONE], cap) == slots
+
+
+def test_slots_are_no_more_than_there_are_trials() -> None:
+    assert side_by_side([node("a", 64)], [ONE, ONE]) == 2
+    assert side_by_side([node("a", 1)], [WIDE, ONE]) == 1
 
 
 def test_when_nothing_runs_the_next_one_starts_whatever_the_numbers_say() -> None:

@@ -47,6 +47,15 @@ def test_the_dense_model_and_the_baseline_are_dotted_lines() -> None:
     assert list(dotted[1].get_ydata()) == [84.0, 84.0]
 
 
+def test_what_jumps_is_drawn_in_steps_and_what_is_sampled_as_a_line() -> None:
+    lines = [Line("a", "run", (0.0, 10.0), (1.0, 2.0))]
+    drawstyles = [
+        drawn(Panel(lines, "step", "y", kind)).lines[0].get_drawstyle()
+        for kind in ("steps", "line")
+    ]
+    assert drawstyles == ["steps-post", "default"]
+
+
 def test_a_scale_is_widened_to_what_its_panel_asks_for_and_no_further() -> None:
     panel = points(min_x_span=10.0, min_y_span=1.0)
     ax = drawn(panel)

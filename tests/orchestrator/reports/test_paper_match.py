@@ -53,6 +53,19 @@ def test_the_same_setting_has_the_papers_number_beside_it() -> None:
     assert found.run_ids == tuple(run.run_id for run in apt)
 
 
+def test_what_weakens_a_number_is_a_footnote_of_it() -> None:
+    apt = seeds(Trial("apt", 0.6), environment=A100)
+    apt[2] = replace(apt[2], environment=A100 | {"cpu_count": 4})
+    apt[1] = replace(apt[1], environment=A100 | {"cpu_count": 8})
+    failed = UnfinishedTrial("lost", "failed", "boom", cell_of_report(apt[0]))
+    fill = filler(2, *seeds(Trial("ft"), environment=A100), *apt, unfinished=(failed,))
+    score, memory = cell(fill, "APT", "SST2"), cell(fill, "APT", "train memory")
+    assert "Mind: 1 failed." in score.notes
+    assert not any("hardware" in note for note in score.notes)
+    assert {"Mind: 1 failed.", "Mind: mixed hardware: cpu_count."} <= {*memory.notes}
+    assert not any("Mind" in note for note in cell(fill, "FT", "SST2").notes)
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

@@ -1,6 +1,6 @@
 """A sink in memory that de-duplicates as MLflow does, and a trial's folder to fill."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 
 from apt_core.report import Efficiency, RunReport, StepMetrics
 from orchestrator.execution.status import write_json_atomically
+from orchestrator.tracking.server import LocalMlflowServer
 from orchestrator.tracking.sink import DeliveryError, TrialInfo
 
 Point = tuple[str, int, int, float]
@@ -75,6 +76,13 @@ class MemorySink:
     def only(self) -> MemoryRun:
         assert len(self.runs) == 1
         return next(iter(self.runs.values()))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMlflowServer]:
+    """One for all tests of this folder: each uses an experiment of its own."""
+    with LocalMlflowServer(tmp_path_factory.mktemp("results")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """MLflow's own pages over runs as we log them: the compare page of a small sweep."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -19,10 +19,13 @@ KNOWN = ("404 (Not Found)", "ReadPixels")
 ARMS = ("ft", "lora", "apt")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMlflowServer]:
-    with LocalMlflowServer(tmp_path_factory.mktemp("results")) as server:
-        yield server
+def group_by(page, address: str, keys: tuple[str, ...]) -> None:
+    """As one does it by hand; the menu closes after each choice."""
+    page.goto(address)
+    for key in keys:
+        page.get_by_text("Group by").first.click(timeout=60_000)
+        page.get_by_role("menuitemcheckbox", name=key, exact=True).first.click()
+    page.get_by_text("Group: arm").first.wait_for(timeout=60_000)
 
 
 def test_the_compare_page_tells_arms_and_metrics_apart(
@@ -54,6 +57,9 @@ def test_the_compare_page_tells_arms_and_metrics_apart(
             assert words in text
         for name in ("arm", "sparsity", "eval/metric", "model/sparsity"):
             assert page.get_by_text(name, exact=True).count() > 0
+        group_by(page, f"{server.uri}/#/experiments/{experiment}/runs", ("arm", "sparsity"))
+        text = page.locator("body").inner_text()
+        assert all(f"Group: arm: {arm}, sparsity: 0.6" in text for arm in ARMS)
         # MLflow asks who is logged in, on a server without accounts.
         assert {url.rsplit("/mlflow/")[-1] for url in watched.missing} <= {"users/current"}
         ours = [c for c in watched.complaints if not any(known in c for known in KNOWN)]
