@@ -14,6 +14,8 @@ from jobs.export import EPILOG as EXPORT_EPILOG
 from jobs.export import export
 from jobs.logs import EPILOG as LOGS_EPILOG
 from jobs.logs import logs
+from jobs.plan import EPILOG as PLAN_EPILOG
+from jobs.plan import plan
 from jobs.report import report
 from jobs.resume import EPILOG as RESUME_EPILOG
 from jobs.resume import resume
@@ -54,6 +56,7 @@ app.command(epilog=LOGS_EPILOG)(logs)
 app.command(epilog=STOP_EPILOG)(stop)
 app.command(epilog=RESUME_EPILOG)(resume)
 app.command(epilog=BENCH_EPILOG)(bench)
+app.command(epilog=PLAN_EPILOG)(plan)
 app.command(epilog="Example:\n\naptune report runs/demo")(report)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=EXPORT_EPILOG)(export)
