@@ -28,11 +28,15 @@ class Kernels:
     """Attention with dropout has a fused kernel, too; without dropout it has one everywhere."""
     dropout_bytes: int | None
     """Per element, of what a dropout layer keeps; None: as wide as what it drops."""
+    repeats_keys: bool
+    """Fused attention is given a copy of keys and values for every query head of a group."""
 
 
-CPU = Kernels(fuses_dropout=False, dropout_bytes=None)
-GPU = Kernels(fuses_dropout=True, dropout_bytes=1)
-"""Assumed: PyTorch's fused attention, which takes T5's bias and every head size up to 256."""
+CPU = Kernels(fuses_dropout=False, dropout_bytes=None, repeats_keys=False)
+GPU = Kernels(fuses_dropout=True, dropout_bytes=1, repeats_keys=True)
+"""Assumed: PyTorch's fused attention, which takes T5's bias and every head size up to 256; keys are
+repeated by transformers wherever a batch has padding.
+"""
 
 
 @dataclass(frozen=True)
@@ -171,16 +175,22 @@ class _Part:
         PyTorch's unfused attention computes in fp32 whatever the model's format is.
         """
         heads, ratio = self.s.num_heads, self.keys_per_token()
-        keys = ratio * self.channels  # repeated for every query head
+        keys = ratio * self.channels
         if self.is_fused:
-            kept = self.how.width * (2 * self.channels + 2 * keys) + FP32 * heads
-            return Load(round(kept), round(self.how.width * (2 * self.channels + 2 * keys)))
+            if not self.how.kernels.repeats_keys:
+                keys = ratio * self.own_keys()
+            values = self.how.width * (2 * self.channels + 2 * keys)
+            return Load(round(values + FP32 * heads), round(values))
         scores = heads * self.how.rows.of(self.s.memory) * FP32
-        dropped = scores + self.noise(scores / FP32, True, FP32)
         kept = FP32 * (self.channels + 2 * keys) + scores
         if self.habits.attention_dropout:
-            kept += dropped
+            kept += scores + self.noise(scores / FP32, True, FP32)
         return Load(round(kept), round(3 * scores))
+
+    def own_keys(self) -> int:
+        """Channels of the keys, of which a group of query heads has one."""
+        s = self.s
+        return s.num_units * (s.per_unit_per_dim - 2 * s.unit_width) // 2
 
     def keys_per_token(self) -> float:
         """Tokens of the memory for every token of the stream."""

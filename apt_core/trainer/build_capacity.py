@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,10 +11,11 @@ from apt_core.bench.flops import Network, Rows
 from apt_core.bench.networks import network_of
 from apt_core.bench.phases import CONTROL, DISTILLING, TAUGHT, Phase
 from apt_core.capacity.cut import guessed_cut
-from apt_core.capacity.kept import FP32, Habits
+from apt_core.capacity.kept import FP32
 from apt_core.capacity.loss import Head, Teaching
 from apt_core.capacity.memory import Params
-from apt_core.capacity.phase import Embeddings, PlannedPhase
+from apt_core.capacity.phase import PlannedPhase
+from apt_core.capacity.reading import embeddings_of, habits_of
 from apt_core.config import ExperimentConfig
 from apt_core.config.plan import plan_training
 from apt_core.models.loading import LoadedModel, random_model
@@ -120,9 +120,9 @@ def planned_phase(
         phase.meaning,
         network,
         _params(subject, phase, network, teaching, has_own_weights=has_own_weights),
-        _habits(subject.loaded.config, subject.loaded),
+        habits_of(subject.loaded),
         _head(subject, network),
-        _embeddings(subject),
+        embeddings_of(subject.loaded),
         teaching,
         phase.reads_salience,
         subject.config.hardware.gradient_checkpointing,
@@ -187,13 +187,26 @@ def _params(
         theirs = teaching.teacher.structure.hidden_size
         trained += teaching.rank * (left.hidden_size + theirs)
         teacher = left.hidden_size * theirs + counts[True]
-        teacher += counts[False] if has_own_weights else 0
+        if has_own_weights:
+            teacher += counts[False] - (_still_shared(subject, left) if phase.is_pruned else 0)
     return Params(
         frozen,
         trained,
         teacher,
         _copied_writers(subject, left) if phase.reads_salience else 0,
         _salience_values(subject, left) if phase.reads_salience else 0,
+    )
+
+
+def _still_shared(subject: Subject, left: Structure) -> int:
+    """Frozen weights that a cut has not touched: the teacher has them from the student."""
+    whole = subject.structure
+    if left.hidden_size != whole.hidden_size:
+        return 0  # nearly every matrix has that side
+    outside = _count(subject.loaded.model)[False] - whole.num_params()
+    pairs = zip(left.sub_blocks, whole.sub_blocks, strict=True)
+    return outside + sum(
+        ours.num_params(left.hidden_size) for ours, theirs in pairs if ours == theirs
     )
 
 
@@ -260,39 +273,6 @@ def _head(subject: Subject, network: Network) -> Head:
     }[kind]
     inputs = max((h.tokens for h in network.head if h.learns), default=0)
     share = network.structure.hidden_size / subject.structure.hidden_size
-    outside = _outside_trained(subject) - _embeddings(subject).trained
+    outside = _outside_trained(subject) - embeddings_of(subject.loaded).trained
     gradients = round(outside * share) * subject.width
     return Head(logits, gradients, inputs * network.structure.hidden_size)
-
-
-def _embeddings(subject: Subject) -> Embeddings:
-    """Tables that learn: those of full fine-tuning."""
-    model, model_map = subject.loaded.model, subject.loaded.model_map
-    read = {id(model.get_submodule(path).weight) for path in model_map.head_readers}
-    tables = {
-        id(weight): weight
-        for path in model_map.embeddings
-        if (weight := model.get_submodule(path).weight).requires_grad  # type: ignore[union-attr]
-    }
-    tied = sum(weight.numel() for key, weight in tables.items() if key in read)
-    free = sum(weight.numel() for key, weight in tables.items() if key not in read)
-    return Embeddings(free, tied, has_norm=bool(model_map.spec.norms))
-
-
-def _habits(config: Any, loaded: LoadedModel) -> Habits:
-    """What a Hugging Face configuration says under the names of its family."""
-
-    def rate(*names: str) -> bool:
-        return any(float(getattr(config, name, None) or 0.0) > 0 for name in names)
-
-    def named(*names: str) -> str:
-        return next((str(v) for n in names if (v := getattr(config, n, None))), "")
-
-    return Habits(
-        norm=loaded.model_map.spec.norm_kind,
-        activation=named("dense_act_fn", "hidden_act", "hidden_activation", "activation"),
-        hidden_dropout=rate("hidden_dropout_prob", "dropout_rate", "dropout"),
-        attention_dropout=rate("attention_probs_dropout_prob", "attention_dropout", "dropout_rate"),
-        inner_dropout=rate("dropout_rate"),
-        upcasts_norm=hasattr(config, "dropout_rate"),
-    )
