@@ -56,12 +56,24 @@ def advice(forecast: Forecast, request: PlanRequest) -> Iterator[str]:
         seconds = forecast.total_seconds(choice.stage)
         if seconds is not None:
             yield f"the whole training: about {duration_text(seconds)}, evaluations not counted"
+        yield from _start(forecast)
         return
     largest = max(fit.rows for fit in forecast.fits)
     if largest:
         yield f"on {on}: {forecast.rows} rows do not fit under any stage, {largest} would"
     else:
         yield f"on {on}: not even one row fits under any stage; {_ways_out(request)}"
+    yield from _start(forecast)
+
+
+def _start(forecast: Forecast) -> Iterator[str]:
+    """The obstacle that no stage removes."""
+    if not forecast.can_start:
+        yield (
+            f"but it cannot start: every worker holds the whole model for a moment, "
+            f"{forecast.whole / GIB:.0f} GiB, when the engine is built or the shape changes; "
+            f"{forecast.available / GIB:.0f} GiB can be used"
+        )
 
 
 def _ways_out(request: PlanRequest) -> str:

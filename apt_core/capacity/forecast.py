@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from apt_core.capacity.fit import Fit, largest_rows, lowest_fitting
-from apt_core.capacity.memory import Division, Memory
+from apt_core.capacity.memory import Division, Memory, whole_bytes
 from apt_core.capacity.phase import PlannedPhase, Setup, Speed, StepTime, phase_memory, phase_time
 
 STAGES = (0, 1, 2, 3)
@@ -67,6 +67,13 @@ class Forecast:
     """Bytes of one device that may be used."""
     rows: int
     """Of the micro-batch that was asked for."""
+    whole: int
+    """Bytes that every worker needs to build the engine and to change shapes, see `whole_bytes`."""
+
+    @property
+    def can_start(self) -> bool:
+        """Whether the whole model fits into one device, which no stage spares it."""
+        return self.whole <= self.available
 
     @property
     def choice(self) -> Fit | None:
@@ -84,6 +91,8 @@ class Forecast:
         return {
             "available_bytes": self.available,
             "micro_batch": self.rows,
+            "whole_model_bytes": self.whole,
+            "can_start": self.can_start,
             "phases": [phase.to_json() for phase in self.phases],
             "fits": [{"stage": f.stage, "largest_micro_batch": f.rows} for f in self.fits],
             "lowest_fitting_stage": None if self.choice is None else self.choice.stage,
@@ -138,4 +147,5 @@ def make_forecast(
         tuple(Fit(s, largest_rows(lambda rows, s=s: needed(s, rows), available)) for s in STAGES),
         available,
         setup.rows.rows,
+        max(whole_bytes(phase.params, setup.width) for phase in phases),
     )

@@ -154,3 +154,22 @@ def buffer_bytes(params: Params, width: int, division: Division) -> int:
         return bucket
     others = params.total * (division.num_workers - 1) / division.num_workers
     return bucket + round(width * min(others, MAX_LIVE))
+
+
+def whole_bytes(params: Params, width: int) -> int:
+    """What every worker holds for a moment whatever the stage: the whole model.
+
+    An engine takes a model in fp32 on its device and divides it then. For a change of shape it
+    gives the whole model back: frozen weights as they are computed with, the others as fp32
+    masters, and a teacher's. The larger of both.
+
+    Args:
+        params: how many there are.
+        width: bytes of a weight in forward and backward.
+
+    Returns:
+        Bytes.
+    """
+    start = FP32 * (params.frozen + params.trained)
+    change = width * (params.frozen + params.teacher) + FP32 * params.trained
+    return max(start, change)

@@ -47,6 +47,9 @@ def test_seventy_billion_on_four_nodes(capsys: pytest.CaptureFixture[str]) -> No
     assert fits[3] >= 1
     assert found["lowest_fitting_stage"] == 3
     assert found["cluster"]["num_workers"] == 32
+    # No stage helps while the engine is built: the whole model in fp32.
+    assert not found["can_start"]
+    assert found["whole_model_bytes"] > 4 * 68_976_648_192
 
 
 def test_what_fits_nowhere_says_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:

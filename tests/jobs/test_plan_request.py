@@ -21,9 +21,11 @@ BENCH = {
     ],
 }
 
+ONE, AS_CONFIGURED = Cluster("h100"), Sizes()
+
 
 def request(
-    *overrides: str, cluster: Cluster = Cluster("h100"), sizes: Sizes = Sizes(), **more: object
+    *overrides: str, cluster: Cluster = ONE, sizes: Sizes = AS_CONFIGURED, **more: object
 ) -> PlanRequest:
     config = load_config([], ["training.batch_size=32", *overrides])
     return make_request(config, "roberta-base", cluster=cluster, sizes=sizes, **more)

@@ -33,6 +33,15 @@ def test_the_lowest_stage_that_takes_the_rows_is_chosen() -> None:
     assert make_forecast((LARGE,), FOUR, available=1000).choice is None
 
 
+def test_a_model_that_no_worker_can_hold_whole_cannot_start() -> None:
+    # 4 bytes for each of 1,000,200 parameters; divided among 64 its steps would fit.
+    many = replace(SETUP, division=Division(0, 64))
+    forecast = make_forecast((LARGE,), many, available=4_000_799)
+    assert (forecast.whole, forecast.can_start) == (4_000_800, False)
+    assert forecast.choice is not None
+    assert make_forecast((LARGE,), many, available=4_000_800).can_start
+
+
 def test_times_are_steps_times_seconds_and_a_single_moment_does_not_count() -> None:
     moment = replace(LARGE, name="first cut", num_steps=None)
     forecast = make_forecast((SMALL, moment, LARGE), FOUR, available=10**9, speed=SPEED)
@@ -64,4 +73,5 @@ def test_the_json_has_every_phase_stage_and_component() -> None:
     assert memory["total"] == sum(v for k, v in memory.items() if k != "total")
     assert stages[0]["phase_s"] == pytest.approx(30 * stages[0]["step"]["total_s"])
     assert found["lowest_fitting_stage"] == 0
+    assert found["can_start"] is True
     assert len(found["fits"]) == 4

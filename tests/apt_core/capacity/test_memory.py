@@ -11,6 +11,7 @@ from apt_core.capacity.memory import (
     buffer_bytes,
     optimizer_bytes,
     update_bytes,
+    whole_bytes,
     worker_memory,
 )
 
@@ -86,3 +87,9 @@ def test_gradients_of_earlier_micro_batches_stay() -> None:
     division = Division(1, 4)
     found = worker_memory(PARAMS, loads, width=2, division=division, accumulates=True)
     assert found.gradients == 200
+
+
+def test_the_whole_model_is_on_every_worker_when_the_engine_is_built_or_a_shape_changes() -> None:
+    assert whole_bytes(PARAMS, 2) == 4 * 1100
+    # With a teacher of its own a change of shape is more: 2 x (1000 + 2000) + 4 x 100.
+    assert whole_bytes(Params(frozen=1000, trained=100, teacher=2000), 2) == 6400
