@@ -17,6 +17,7 @@ PAGES = (
     "apt_core/README.md",
     "docs/cluster.md",
     "docs/failures.md",
+    "docs/plan.md",
 )
 YAML_BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

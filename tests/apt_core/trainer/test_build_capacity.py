@@ -17,6 +17,7 @@ from apt_core.bench.phases import (
 )
 from apt_core.trainer.build_capacity import planned_phases, subject_of
 from jobs.common import read_config
+from tests.nightly import nightly
 from tests.reference.measured_memory import (
     TOYS,
     measured_peak,
@@ -49,7 +50,11 @@ ALL = tuple(
     for phase in phases
 )
 CASES = [
-    pytest.param(*case, marks=() if case in FEW else pytest.mark.slow, id="-".join(map(str, name)))
+    pytest.param(
+        *case,
+        marks=() if case in FEW else nightly("takes many minutes"),
+        id="-".join(map(str, name)),
+    )
     for case in ALL
     for name in [(case[0], case[1], case[2].name, case[3], "again" if case[4] else "kept")]
 ]
@@ -71,7 +76,7 @@ def test_predicted_memory_is_within_15_percent_of_the_measured_peak(
     assert predicted == pytest.approx(measured, rel=WITHIN)
 
 
-@pytest.mark.slow
+@nightly("takes minutes")
 @pytest.mark.parametrize("family", list(TOYS))
 def test_a_guess_of_the_cut_shape_errs_towards_more_memory(family: str) -> None:
     config = toy_config(family, "arm=apt")

@@ -1,6 +1,6 @@
 """ZeRO 0 to 3 in fp32 and bf16 on one and two workers: memory, decisions, ten rebuilds.
 
-What a worker holds is looked at with every change; whole runs of all sixteen combinations are slow.
+What a worker holds is looked at with every change; whole runs of all sixteen combinations, and ten rebuilds of each, by night.
 fp16 needs a GPU.
 """
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from apt_core.capacity.memory import Division, Params, optimizer_bytes
+from tests.nightly import nightly
 from tests.reference.training_cases import run_tiny
 from tests.reference.zero_cases import (
     FROZEN,
@@ -86,7 +87,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
+@nightly("takes many minutes")
 @pytest.mark.distributed
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("num_workers", WORKERS)
@@ -100,7 +101,7 @@ def test_every_stage_decides_what_plain_pytorch_does(
         assert worker["runs"][key(stage, precision)]["decisions"] == expected["decisions"]
 
 
-@pytest.mark.slow
+@nightly("takes many minutes")
 @pytest.mark.distributed
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("num_workers", WORKERS)
