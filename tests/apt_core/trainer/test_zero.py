@@ -1,7 +1,7 @@
 """ZeRO 0 to 3 in fp32 and bf16 on one and two workers: memory, decisions, ten rebuilds.
 
-What a worker holds is looked at with every change; whole runs of all sixteen combinations, and ten rebuilds of each, by night.
-fp16 needs a GPU.
+What a worker holds is looked at with every change; whole runs of all sixteen combinations and ten
+rebuilds of each are made by night. fp16 needs a GPU.
 """
 
 from typing import Any
