@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 CPU_ONLY := not gpu
 QUICK := not gpu and not slow and not ray and not services and not distributed and not real_data
 
-.PHONY: help venv venv-dev demo test fast chaos checks lint types docstrings spelling contracts format \
+.PHONY: help venv venv-dev demo test fast chaos nightly checks lint types docstrings spelling contracts format \
         wheel check-wheel constraints clean
 
 help: ## show this list
@@ -48,6 +48,10 @@ fast: $(INSTALLED_DEV) ## the unit tests only
 
 chaos: $(INSTALLED_DEV) ## kill the processes of sweeps, 6 and then 50 times; takes an hour or so
 	@APTUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/orchestrator/test_chaos.py $(PYTEST_ARGS)
+
+nightly: $(INSTALLED_DEV) ## every ZeRO stage and every planned phase against real runs; takes half an hour or so
+	@APTUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/apt_core/trainer/test_zero.py \
+	    tests/apt_core/trainer/test_build_capacity.py $(PYTEST_ARGS)
 
 checks: lint types docstrings spelling contracts ## lint, format, types, docstrings, spelling, import contracts
 

@@ -14,6 +14,8 @@ from jobs.export import EPILOG as EXPORT_EPILOG
 from jobs.export import export
 from jobs.logs import EPILOG as LOGS_EPILOG
 from jobs.logs import logs
+from jobs.plan import EPILOG as PLAN_EPILOG
+from jobs.plan import plan
 from jobs.report import EPILOG as REPORT_EPILOG
 from jobs.report import report
 from jobs.resume import EPILOG as RESUME_EPILOG
@@ -56,6 +58,7 @@ app.command(epilog=STOP_EPILOG)(stop)
 app.command(epilog=RESUME_EPILOG)(resume)
 app.command(epilog=BENCH_EPILOG)(bench)
 app.command(epilog=REPORT_EPILOG)(report)
+app.command(epilog=PLAN_EPILOG)(plan)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog=EXPLAIN_EPILOG)(explain)

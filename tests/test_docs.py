@@ -18,6 +18,7 @@ PAGES = (
     "docs/cluster.md",
     "docs/failures.md",
     "docs/observability.md",
+    "docs/plan.md",
 )
 YAML_BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

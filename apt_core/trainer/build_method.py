@@ -90,7 +90,7 @@ def build_salience(
         return None
     settings = CollectorSettings(
         momentum=config.training.momentum_salience,
-        kurtosis_weight=_kurtosis_weight(config, loaded),
+        kurtosis_weight=kurtosis_weight(config, loaded),
         importance=config.tuning.importance,
         measure_blocks=switches.prune and switches.block_score == "salience",
         measure_adapters=switches.grow_ranks,
@@ -114,8 +114,16 @@ def _collector(
     return make(loaded.model, loaded.model_map, structure, prefix=STUDENT, settings=settings)
 
 
-def _kurtosis_weight(config: ExperimentConfig, loaded: LoadedModel) -> float:
-    """Weight of the outlier term; 0 where it is off."""
+def kurtosis_weight(config: ExperimentConfig, loaded: LoadedModel) -> float:
+    """Weight of the outlier term of the salience.
+
+    Args:
+        config: the training.
+        loaded: the model, whose family has a default.
+
+    Returns:
+        The weight; 0 where the term is off.
+    """
     switches = config.switches
     if not switches.outlier_term or switches.block_score != "salience":
         return 0.0
@@ -171,7 +179,7 @@ def build_one_shot(
     if not measures or config.pruning.pre_tuning_sparsity == 0:
         return None
     settings = CollectorSettings(
-        kurtosis_weight=_kurtosis_weight(config, loaded),
+        kurtosis_weight=kurtosis_weight(config, loaded),
         measure_blocks=config.switches.block_score == "salience",
         measure_adapters=False,
     )

@@ -5,7 +5,6 @@ what is computed.
 """
 
 import json
-import os
 import random
 import sqlite3
 import time
@@ -17,13 +16,13 @@ import yaml
 from apt_core.config import config_from_json, config_to_json
 from apt_core.trainer.build import run_training
 from tests.chaos import KINDS, SWEEP, Chaos
+from tests.nightly import nightly
 from tests.reference.training_cases import assert_same, outcome
 from tests.tiny_run import tiny_experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.services, pytest.mark.slow]
 STEPS = 400
 """Enough on a fast machine: while one trial starts again, the others train on."""
-NIGHTLY = "APTUNE_NIGHTLY"
 GONE_WITHIN_S = 30
 POINTS = "select key, step, value from metrics where run_uuid = ?"
 RUNS = """
@@ -118,7 +117,7 @@ def test_six_kills_change_nothing(tmp_path: Path) -> None:
     check_sweep(tmp_path, grid=grid, num_trials=4, kinds=list(KINDS), time_s=1300)
 
 
-@pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"takes half an hour: {NIGHTLY}=1")
+@nightly("takes half an hour")
 @pytest.mark.timeout(4 * 3600)
 def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
     grid = f"[{{arm: [ft, lora, apt], seed: {list(range(1, 9))}}}]"

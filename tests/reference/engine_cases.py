@@ -116,7 +116,9 @@ def save_after(folder: str, cases: list[tuple[Kind, Precision]], start: int, sto
         engine.release()
 
 
-def check_leaks(kinds: list[Kind], num_rebuilds: int = 10) -> dict[str, list[tuple[int, ...]]]:
+def check_leaks(
+    kinds: list[Kind], num_rebuilds: int = 10, *, precision: Precision = "fp32"
+) -> dict[str, list[tuple[int, ...]]]:
     """Live hooks, engines, tensors and their bytes: after the second rebuild and after the last."""
     counts: dict[str, list[tuple[int, ...]]] = {}
     for kind in kinds:
@@ -127,7 +129,7 @@ def check_leaks(kinds: list[Kind], num_rebuilds: int = 10) -> dict[str, list[tup
         gc.collect()
         gc.disable()  # memory must go by reference counts: nobody waits for the collector on a GPU
         for _ in range(num_rebuilds):
-            engine = make_engine(kind, module, snapshot)
+            engine = make_engine(kind, module, snapshot, precision=precision)
             train(engine, range(2))
             snapshot = engine.harvest()
             module = engine.release()

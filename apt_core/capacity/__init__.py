@@ -1,0 +1,1 @@
+"""What a training will need before it is run: memory per device, time per step, what fits."""
