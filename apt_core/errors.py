@@ -47,6 +47,10 @@ class CheckpointError(AptError):
     """A checkpoint is torn, altered, or belongs to another run."""
 
 
+class StorageError(AptError):
+    """The storage is full or read-only; gives the path, what is free there and what to do."""
+
+
 class TrainingError(AptError):
     """Training cannot go on: the loss is not finite, or every step overflows."""
 

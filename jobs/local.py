@@ -3,11 +3,12 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 from rich.console import Console
 
-from apt_core.errors import ConfigError, TrainingStoppedError
+from apt_core.errors import ConfigError, StorageError, TrainingStoppedError
+from apt_core.files import write_json
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
@@ -17,7 +18,6 @@ from orchestrator.execution.status import (
     CONFIG_FILE,
     TrialState,
     trial_state,
-    write_json_atomically,
     write_status,
 )
 from orchestrator.execution.stopping import StopSignal
@@ -116,7 +116,7 @@ def check_world_size(workers: WorkerGroup) -> None:
 
 def _train(spec: TrialSpec, rank: int, callbacks: list[Callback]) -> None:
     if rank == 0:
-        write_json_atomically(spec.run_dir / CONFIG_FILE, spec.config)
+        write_json(spec.run_dir / CONFIG_FILE, spec.config)
         write_status(spec.run_dir, TrialState.PENDING, launch_id=LAUNCH_ID)
     prepare_process(spec.workers)
     try:
@@ -134,7 +134,8 @@ def _train(spec: TrialSpec, rank: int, callbacks: list[Callback]) -> None:
         raise
     except Exception as error:
         reason = f"worker {rank}: {error}"
-        write_status(spec.run_dir, TrialState.FAILED, reason=reason, launch_id=LAUNCH_ID)
+        with suppress(StorageError):  # what is told is why the training ends
+            write_status(spec.run_dir, TrialState.FAILED, reason=reason, launch_id=LAUNCH_ID)
         raise
 
 

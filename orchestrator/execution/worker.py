@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.errors import TrainingError, TrainingStoppedError, UserError
+from apt_core.files import tell_refusals
 from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -75,6 +76,7 @@ def run_payload(
         UserError: If the input is wrong. It is recorded, so that a retry returns at once.
         TrainingError: If the training went wrong (its loss is no number); recorded alike, because
             a training that resumes exactly would go wrong again.
+        StorageError: If the storage is full or read-only; not recorded, for somebody may free it.
         TrainingStoppedError: If it was asked to stop; the trial is then KILLED, or still PENDING.
     """
     run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
@@ -107,13 +109,14 @@ def run_payload(
 
 def _train(payload: Mapping[str, Any], run_dir: Path, **options: Any) -> Any:
     train = load_entry(payload["entry"])
-    return train(
-        load_config(run_dir),
-        run_dir=run_dir,
-        run_id=payload["run_id"],
-        command=payload["command"],
-        **options,
-    )
+    with tell_refusals(run_dir):
+        return train(
+            load_config(run_dir),
+            run_dir=run_dir,
+            run_id=payload["run_id"],
+            command=payload["command"],
+            **options,
+        )
 
 
 def is_rejected(run_dir: Path, launch_id: str) -> bool:

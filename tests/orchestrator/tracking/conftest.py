@@ -1,13 +1,14 @@
 """A sink in memory that de-duplicates as MLflow does, and a trial's folder to fill."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from apt_core.files import write_json
 from apt_core.report import Efficiency, RunReport, StepMetrics
-from orchestrator.execution.status import write_json_atomically
+from orchestrator.tracking.server import LocalMlflowServer
 from orchestrator.tracking.sink import DeliveryError, TrialInfo
 
 Point = tuple[str, int, int, float]
@@ -77,6 +78,13 @@ class MemorySink:
         return next(iter(self.runs.values()))
 
 
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMlflowServer]:
+    """A real server for all tests here that leave it alive: its start is what takes long."""
+    with LocalMlflowServer(tmp_path_factory.mktemp("results")) as server:
+        yield server
+
+
 @pytest.fixture
 def sink() -> MemorySink:
     return MemorySink()
@@ -133,6 +141,6 @@ def write_result() -> Callable[[TrialInfo], None]:
             eval_time_s=1.0,
             efficiency=Efficiency(40, 60, 5, 1000, 0.5),
         )
-        write_json_atomically(trial.directory / "result.json", report.to_json())
+        write_json(trial.directory / "result.json", report.to_json())
 
     return write

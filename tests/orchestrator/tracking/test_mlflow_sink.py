@@ -24,12 +24,6 @@ NUM_STEPS = 1500
 MakeStep = Callable[..., StepMetrics]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMlflowServer]:
-    with LocalMlflowServer(tmp_path_factory.mktemp("results")) as server:
-        yield server
-
-
 @pytest.fixture
 def sink(server: LocalMlflowServer, request: pytest.FixtureRequest) -> Iterator[MlflowSink]:
     sink = MlflowSink(server.uri, request.node.name)

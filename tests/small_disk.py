@@ -1,0 +1,83 @@
+"""Storage that is full when a test says so: really, or as nearly as this machine allows."""
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+KINDS = ("full file system", "limit for files")
+SIZE_MIB = 8
+
+
+class SmallDisk:
+    """A folder whose storage can be filled and freed.
+
+    Args:
+        folder: On a file system of its own, or anywhere.
+        is_own: Which of the two: a file system that is filled, or a limit for each file.
+    """
+
+    def __init__(self, folder: Path, *, is_own: bool) -> None:
+        self.folder = folder
+        self.is_own = is_own
+        self._ballast = folder / "ballast"
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @property
+    def told(self) -> str:
+        """The words of the system when it refuses."""
+        return "No space left on device" if self.is_own else "File too large"
+
+    def fill(self, spare: int = 0) -> None:
+        """Let nothing be written any more; files that are there may grow a little.
+
+        Args:
+            spare: Room for new things in bytes, about.
+        """
+        if not self.is_own:
+            sizes = [path.stat().st_size for path in self.folder.rglob("*.jsonl")]
+            limit = max([spare, *(size + 100 for size in sizes)])
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, self._limits[1]))
+            return
+        free = os.statvfs(self.folder)
+        with self._ballast.open("wb") as file:
+            file.write(b"0" * max(0, free.f_bavail * free.f_frsize - spare))
+
+    def free(self) -> None:
+        """Give the room back."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+        self._ballast.unlink(missing_ok=True)
+
+
+@contextmanager
+def small_disk(folder: Path, kind: str) -> Iterator[SmallDisk]:
+    """A `SmallDisk` of one of the `KINDS`; skips the test where this machine has none of it."""
+    folder.mkdir()
+    is_own = kind == KINDS[0]
+    if is_own:
+        mount_or_skip(folder)
+    disk = SmallDisk(folder, is_own=is_own)
+    try:
+        yield disk
+    finally:
+        disk.free()
+        if is_own:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def mount_or_skip(folder: Path) -> None:
+    """Put a file system of a few MiB there, in memory."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system of a few MiB cannot be mounted here: {done.stderr.strip()}")
+
+
+def make_read_only(folder: Path, *, is_read_only: bool) -> None:
+    """Change a mounted file system of ours."""
+    mode = "ro" if is_read_only else "rw"
+    subprocess.run(["mount", "-o", f"remount,{mode}", folder], check=True)
