@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import timedelta
 
 from rich.console import Console
 
@@ -141,13 +142,21 @@ def _train(spec: TrialSpec, rank: int, callbacks: list[Callback]) -> None:
 
 @contextmanager
 def process_group(workers: WorkerGroup) -> Iterator[None]:
-    """The process group of torchrun's workers; a single process needs none."""
+    """The process group of torchrun's workers; a single process needs none.
+
+    Args:
+        workers: How many there are, how they talk, and how long they wait for each other.
+
+    Yields:
+        None: Once all of them are there.
+    """
     if workers.num_workers == 1:
         yield
         return
     import torch.distributed as dist
 
-    dist.init_process_group(workers.backend)
+    timeout = timedelta(seconds=workers.collective_timeout_s)
+    dist.init_process_group(workers.backend, timeout=timeout)
     try:
         yield
     finally:

@@ -122,6 +122,7 @@ def _trial(  # noqa: PLR0917 - what a trial is made of
             cpus_per_worker=hardware.cpus_per_worker,
             gpus_per_worker=hardware.gpus_per_worker,
             num_threads=hardware.num_threads,
+            collective_timeout_s=hardware.collective_timeout_s,
         ),
         entry=entry,
         needs=taught_by if teacher is not None and teacher.is_planned else None,

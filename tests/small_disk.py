@@ -11,6 +11,7 @@ import pytest
 
 KINDS = ("full file system", "limit for files")
 SIZE_MIB = 8
+HALF_A_LINE = 20
 
 
 class SmallDisk:
@@ -32,20 +33,20 @@ class SmallDisk:
         """The words of the system when it refuses."""
         return "No space left on device" if self.is_own else "File too large"
 
-    def fill(self, spare: int = 0) -> None:
-        """Let nothing be written any more; files that are there may grow a little.
+    def fill(self, growing: Path | None = None) -> None:
+        """Let nothing be written any more.
 
         Args:
-            spare: Room for new things in bytes, about.
+            growing: A file that takes a few bytes yet before it is refused: half a line.
         """
         if not self.is_own:
-            sizes = [path.stat().st_size for path in self.folder.rglob("*.jsonl")]
-            limit = max([spare, *(size + 100 for size in sizes)])
+            limit = 0 if growing is None else growing.stat().st_size + HALF_A_LINE
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, self._limits[1]))
             return
+        # The last page of every file takes some more anyway.
         free = os.statvfs(self.folder)
         with self._ballast.open("wb") as file:
-            file.write(b"0" * max(0, free.f_bavail * free.f_frsize - spare))
+            file.write(b"0" * free.f_bavail * free.f_frsize)
 
     def free(self) -> None:
         """Give the room back."""

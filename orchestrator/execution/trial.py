@@ -17,6 +17,8 @@ class WorkerGroup:
     gpus_per_worker: float = 0.0
     num_threads: int | None = None
     """Threads that torch may use inside one worker; None: as many as the worker has CPUs."""
+    collective_timeout_s: int = 1800
+    """How long one worker waits for the others before the training counts as hung."""
 
     @property
     def threads(self) -> int:

@@ -9,12 +9,12 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from apt_core.errors import TrainingError, TrainingStoppedError, UserError
+from apt_core.errors import DeviceMemoryError, TrainingError, TrainingStoppedError, UserError
 from apt_core.files import tell_refusals
 from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
@@ -76,6 +76,7 @@ def run_payload(
         UserError: If the input is wrong. It is recorded, so that a retry returns at once.
         TrainingError: If the training went wrong (its loss is no number); recorded alike, because
             a training that resumes exactly would go wrong again.
+        DeviceMemoryError: If a GPU's memory did not suffice; not recorded, for it may be shared.
         StorageError: If the storage is full or read-only; not recorded, for somebody may free it.
         TrainingStoppedError: If it was asked to stop; the trial is then KILLED, or still PENDING.
     """
@@ -109,7 +110,7 @@ def run_payload(
 
 def _train(payload: Mapping[str, Any], run_dir: Path, **options: Any) -> Any:
     train = load_entry(payload["entry"])
-    with tell_refusals(run_dir):
+    with tell_refusals(run_dir), _tell_memory():
         return train(
             load_config(run_dir),
             run_dir=run_dir,
@@ -117,6 +118,26 @@ def _train(payload: Mapping[str, Any], run_dir: Path, **options: Any) -> Any:
             command=payload["command"],
             **options,
         )
+
+
+@contextmanager
+def _tell_memory() -> Iterator[None]:
+    """A full GPU is told with advice. Nothing shrinks by itself: it would be another run.
+
+    The sums of two micro-batches are not, bit for bit, those of one; so the size of a micro-batch
+    is a part of a run's identity, and it is the user who changes it.
+    """
+    try:
+        yield
+    except Exception as error:
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise DeviceMemoryError(
+            f"{str(error).splitlines()[0]} To need less: lower training.micro_batch_size, set "
+            "hardware.gradient_checkpointing=true or hardware.precision=bf16, raise "
+            "hardware.zero_stage, or give every worker a whole GPU (hardware.gpus_per_worker=1)"
+        ) from error
 
 
 def is_rejected(run_dir: Path, launch_id: str) -> bool:

@@ -37,7 +37,7 @@ class FillAt(Callback):
 
     def on_step_end(self, state: Any, metrics: Any) -> None:
         if self.when == "logged" and state.step == self.step:
-            self.disk.fill()
+            self.disk.fill(next(self.disk.folder.rglob("metrics.jsonl")))
 
     def on_checkpoint(self, state: Any, path: Path) -> None:
         if self.when == "saved" and state.step == self.step:

@@ -5,9 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from apt_core.config import ExperimentConfig, config_to_json
-from apt_core.errors import AptError, DataError, TrainingError, TrainingStoppedError
+from apt_core.errors import (
+    AptError,
+    DataError,
+    DeviceMemoryError,
+    TrainingError,
+    TrainingStoppedError,
+)
 from apt_core.files import write_json
 from orchestrator.execution import worker
 from orchestrator.execution.lock import only_training
@@ -80,6 +87,18 @@ def test_a_loss_that_is_no_number_fails_with_advice(tmp_path: Path) -> None:
     status = read_status(run_dir)
     assert (status.state, status.rejected) == (TrialState.FAILED, True)
     assert "lower training.learning_rate" in status.reason
+
+
+def test_a_full_gpu_is_told_with_what_needs_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nand more")
+
+    monkeypatch.setattr(worker, "load_entry", lambda entry: train)
+    with pytest.raises(DeviceMemoryError, match=r"allocate 2 GiB\. .*micro_batch_size.*_stage"):
+        run_payload(payload(tmp_path, "good"), rank=0)
+    assert not read_status(tmp_path).rejected, "who shared the GPU may be gone"
 
 
 def test_nobody_trains_a_trial_beside_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
