@@ -76,7 +76,8 @@ def tell_refusals(path: Path, *, any_error: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         if is_refusal(error) or (any_error and isinstance(error, OSError)):
-            raise StorageError(refusal_text(error, path)) from error
+            where = path if any_error else named_in(error) or path
+            raise StorageError(refusal_text(error, where)) from error
         raise
 
 
@@ -88,18 +89,22 @@ def is_refusal(error: BaseException) -> bool:
     return found is not None and int(found[1] or found[2]) in _REFUSALS
 
 
-def refusal_text(error: BaseException, path: Path | None = None) -> str:
-    """Where, what, how much is free, and what to do.
+def named_in(error: BaseException) -> Path | None:
+    """The file that an error of the system names, if it does."""
+    name = getattr(error, "filename", None)
+    return Path(name) if isinstance(name, str | Path) else None
+
+
+def refusal_text(error: BaseException, where: Path | None) -> str:
+    """Where, what, how much is free, and what to do, in one line.
 
     Args:
         error: What was raised.
-        path: What was written, where the error does not say.
+        where: What was written; None: nobody knows.
 
     Returns:
-        One line.
+        The line.
     """
-    named = getattr(error, "filename", None)
-    where = Path(named) if isinstance(named, str) else path
     what = getattr(error, "strerror", None) or str(error)
     free = "" if where is None else f" ({free_text(where)})"
     return (

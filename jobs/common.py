@@ -16,7 +16,7 @@ from typer.exceptions import Abort, TyperException
 from apt_core.config import Ablation, ExperimentConfig, load_config
 from apt_core.config.arms import ABLATION_MEANINGS
 from apt_core.errors import AptError, ConfigError, StorageError, UserError
-from apt_core.files import is_refusal, refusal_text
+from apt_core.files import is_refusal, named_in, refusal_text
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -163,7 +163,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, StorageError):
         return str(error)
     if not isinstance(error, AptError) and is_refusal(error):
-        return refusal_text(error)
+        return refusal_text(error, named_in(error))
     what = str(error) if isinstance(error, AptError) else f"{type(error).__name__}: {error}"
     return f"{what}\n{_keep_traceback()}"
 

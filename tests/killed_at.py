@@ -39,13 +39,13 @@ class Operations:
         """From now on; a process cannot stop being watched."""
         fsync = os.fsync
 
-        def watched(file: Any) -> None:
+        def watched(fd: Any) -> None:
             self.reach("fsync")
-            number = file if isinstance(file, int) else file.fileno()
+            number = fd if isinstance(fd, int) else fd.fileno()
             path = Path(f"/proc/self/fd/{number}").resolve()
             if path.is_file():
                 self.reach(f"half of {path.name}", half=path)
-            fsync(file)
+            fsync(fd)
 
         os.fsync = watched
         sys.addaudithook(self._see)

@@ -65,9 +65,9 @@ def small_disk(folder: Path, kind: str) -> Iterator[SmallDisk]:
     try:
         yield disk
     finally:
-        disk.free()
         if is_own:
             subprocess.run(["umount", "--lazy", folder], check=True)
+        disk.free()
 
 
 def mount_or_skip(folder: Path) -> None:

@@ -203,7 +203,7 @@ class OrchestrationConfig(Section):
         """`results_dir` with ${ENV} and ~ replaced; an address is refused."""
         field = "orchestration.results_dir"
         if "://" in expand_env(self.results_dir, field):
-            todo = "give a folder: object storage can be mounted as one"
+            todo = "give a folder that all nodes see"
             raise ConfigError(
                 str(Problem(field, "an address, not a folder", todo, self.results_dir))
             )

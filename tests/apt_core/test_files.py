@@ -9,7 +9,7 @@ from apt_core.errors import DataError, StorageError
 from apt_core.files import free_text, is_refusal, refusal_text, tell_refusals, write_json
 from tests.small_disk import KINDS, make_read_only, small_disk
 
-TOLD = r"a\.json: cannot be written: {}.* \d+\.\d MiB free.*; free space .* same command continues"
+TOLD = r"a\.json: cannot be written: {} \(\d+\.\d MiB free\); free space .* same command continues"
 
 
 @pytest.fixture(params=KINDS)
@@ -99,7 +99,7 @@ def test_a_block_that_only_writes_tells_a_missing_permission_too(tmp_path):
 
 
 def test_without_a_path_the_text_names_none():
-    assert refusal_text(OSError(errno.ENOSPC, "full")).startswith(
+    assert refusal_text(OSError(errno.ENOSPC, "full"), None).startswith(
         "a file: cannot be written: full;"
     )
 

@@ -26,7 +26,9 @@ def test_the_results_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("given", ["s3://bucket/runs", "${PLACE}/runs"])
 def test_an_address_is_no_results_folder(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv("PLACE", "gs://bucket")
-    with pytest.raises(ConfigError, match=r"orchestration\.results_dir.*not a folder.*mounted"):
+    with pytest.raises(
+        ConfigError, match=r"orchestration\.results_dir.*not a folder.*all nodes see"
+    ):
         _ = OrchestrationConfig(results_dir=given).results_path
 
 
