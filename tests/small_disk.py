@@ -55,12 +55,16 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(folder: Path, kind: str) -> Iterator[SmallDisk]:
-    """A `SmallDisk` of one of the `KINDS`; skips the test where this machine has none of it."""
+def small_disk(folder: Path, kind: str | None = None) -> Iterator[SmallDisk]:
+    """A `SmallDisk` of one of the `KINDS`, or of the best of them that this machine has.
+
+    A file system is mounted, which takes rights; a test that insists on it is skipped without.
+    """
     folder.mkdir()
-    is_own = kind == KINDS[0]
-    if is_own:
-        mount_or_skip(folder)
+    problem = mount(folder) if kind != KINDS[1] else "not asked for"
+    is_own = not problem
+    if problem and kind == KINDS[0]:
+        pytest.skip(f"a file system of a few MiB cannot be mounted here: {problem}")
     disk = SmallDisk(folder, is_own=is_own)
     try:
         yield disk
@@ -70,12 +74,14 @@ def small_disk(folder: Path, kind: str) -> Iterator[SmallDisk]:
         disk.free()
 
 
-def mount_or_skip(folder: Path) -> None:
-    """Put a file system of a few MiB there, in memory."""
+def mount(folder: Path) -> str:
+    """Put a file system of a few MiB there, in memory; what went wrong, or nothing."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a file system of a few MiB cannot be mounted here: {done.stderr.strip()}")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return done.stderr.strip() if done.returncode else ""
 
 
 def make_read_only(folder: Path, *, is_read_only: bool) -> None:

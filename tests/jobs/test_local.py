@@ -2,7 +2,6 @@ import io
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from dataclasses import replace
@@ -22,9 +21,7 @@ from jobs.preflight import Place
 from orchestrator.execution.status import TrialState, read_status
 from orchestrator.execution.trial import WorkerGroup
 from tests.orchestrator.execution.standin import ENTRY, starts
-from tests.reference.hang_case import wait_in_vain
 from tests.small_disk import KINDS, small_disk
-from tests.spawn import run_workers
 
 
 def local_plan(project: Path, name: str) -> Plan:
@@ -131,13 +128,3 @@ def test_a_full_disk_is_named_with_exit_code_1_and_room_lets_the_same_command_go
         disk.free()
         assert exit_code_of(lambda: run_here(plan)) == 0
         assert starts(plan.trials[0].spec.run_dir) == [0]
-
-
-@pytest.mark.distributed
-def test_who_waits_for_a_worker_that_hangs_gives_up_in_time() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    first, _ = run_workers(wait_in_vain, port=port, timeout_s=2, asleep_s=12)
-    assert ["imed out" in told for told in first["told"]] == [True, True], first
-    assert 3.5 < first["waited_s"] < 11.5, first

@@ -137,7 +137,11 @@ def test_recording_costs_less_than_a_fiftieth_of_the_smallest_training(
         spent.append(time.thread_time() - began)
 
     monkeypatch.setattr(MetricLog, "on_step_end", timed)
-    trainer = build_trainer(tiny_experiment(tmp_path, "arm=ft"), run_dir=tmp_path / "a", run_id=ID)
+    trainer = build_trainer(
+        tiny_experiment(tmp_path, "arm=ft", "training.max_steps=12"),
+        run_dir=tmp_path / "a",
+        run_id=ID,
+    )
     trainer.checkpointer.restore_latest(trainer)
     trainer.engine = trainer.make_engine(trainer.modules, None)
     trainer.callbacks.on_train_start(trainer.state)

@@ -20,7 +20,7 @@ from orchestrator.execution.status import (
 from orchestrator.execution.trial import TrialSpec
 from orchestrator.execution.worker import run_payload
 from tests.reference.training_cases import ID, assert_same, outcome
-from tests.small_disk import KINDS, SmallDisk, small_disk
+from tests.small_disk import SmallDisk, small_disk
 from tests.tiny_run import TOTAL_STEPS, tiny_experiment
 
 FULL_STEP = 20
@@ -55,17 +55,16 @@ def undisturbed(root: Path) -> Any:
     return outcome(root / "whole")
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("when", "step", "refused"),
     [("logged", FULL_STEP, r"metrics\.jsonl"), ("saved", TOTAL_STEPS, "")],
     ids=["metrics", "export and result"],
 )
 def test_a_full_disk_ends_the_training_and_room_continues_it(
-    root: Path, tmp_path: Path, undisturbed: Any, kind: str, when: str, step: int, refused: str
+    root: Path, tmp_path: Path, undisturbed: Any, when: str, step: int, refused: str
 ) -> None:
     config = config_to_json(tiny_experiment(root, *SETTINGS))
-    with small_disk(tmp_path / "disk", kind) as disk:
+    with small_disk(tmp_path / "disk") as disk:
         run_dir = disk.folder / "trial"
         write_json(run_dir / CONFIG_FILE, config)
         payload = TrialSpec(ID, "a", run_dir, TOTAL_STEPS, config, "").payload("001")

@@ -99,7 +99,7 @@ def test_eight_writers_at_once_lose_and_double_nothing(
 ) -> None:
     database = server.log_path.with_name("mlflow.db")
     sweep = replace(sweep, run_id="a few points of eight writers")
-    check_all_arrive(server.uri, database, sweep, num_lines=50, pause_s=0.01, time_s=120)
+    check_all_arrive(server.uri, database, sweep, num_lines=25, pause_s=0.02, time_s=120)
 
 
 @pytest.mark.slow
