@@ -21,7 +21,7 @@ from jobs.preflight import Place
 from orchestrator.execution.status import TrialState, read_status
 from orchestrator.execution.trial import WorkerGroup
 from tests.orchestrator.execution.standin import ENTRY, starts
-from tests.small_disk import KINDS, small_disk
+from tests.small_disk import small_disk
 
 
 def local_plan(project: Path, name: str) -> Plan:
@@ -107,12 +107,11 @@ def test_progress_is_printed_at_evaluations_not_at_every_step() -> None:
     assert out.getvalue() == "step 3/10, eval/metric 0.7500, 0 s left\n"
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_is_named_with_exit_code_1_and_room_lets_the_same_command_go_on(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with small_disk(project / "disk", kind) as disk:
+    with small_disk(project / "disk") as disk:
         config = read_config(
             [str(project / "config.yaml")],
             ["orchestration.grid=[]", f"orchestration.results_dir={disk.folder}"],

@@ -7,7 +7,6 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,9 +104,7 @@ def test_eight_writers_at_once_lose_and_double_nothing(
 @pytest.mark.slow
 @pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"takes half an hour: {NIGHTLY}=1")
 @pytest.mark.timeout(4 * 3600)
-def test_a_million_points_of_eight_writers_arrive_once(
-    tmp_path: Path, sweep: TrialInfo, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_million_points_of_eight_writers_arrive_once(tmp_path: Path, sweep: TrialInfo) -> None:
     num_lines = 1_000_000 // NUM_WRITERS // KEYS_PER_LINE
     with LocalMlflowServer(tmp_path) as server:
         took_s = check_all_arrive(
@@ -118,5 +115,4 @@ def test_a_million_points_of_eight_writers_arrive_once(
             pause_s=0.0,
             time_s=3.5 * 3600,
         )
-    record_property("seconds", took_s)
     logger.info("a million points took %.0f s", took_s)
