@@ -47,6 +47,14 @@ class CheckpointError(AptError):
     """A checkpoint is torn, altered, or belongs to another run."""
 
 
+class StorageError(AptError):
+    """The storage is full or read-only; gives the path, what is free there and what to do."""
+
+
+class DeviceMemoryError(AptError):
+    """The GPU's memory did not suffice; says what needs less of it."""
+
+
 class TrainingError(AptError):
     """Training cannot go on: the loss is not finite, or every step overflows."""
 

@@ -13,12 +13,12 @@ from apt_core.bench.phases import Phase
 from apt_core.bench.settings import BenchSettings
 from apt_core.config import ExperimentConfig, config_to_json
 from apt_core.errors import UnsupportedModelError
+from apt_core.files import write_json
 from apt_core.trainer.build_bench_config import bench_config, in_phase, phases_of
 from jobs.bench_tracked import BENCH_FILE, tracked
 from jobs.common import EXIT_OK, make_console, say
 from jobs.launch import log_to
 from jobs.preflight import Place, Problems, check_surroundings
-from orchestrator.execution.status import write_json_atomically
 from orchestrator.execution.trial import WorkerGroup
 from orchestrator.model_files import check_model, check_task, locate_model
 
@@ -136,7 +136,7 @@ def run_plan(plan: BenchPlan, *, as_json: bool, is_tracked: bool = False) -> int
     with tracked(plan.config, plan.out, is_on=is_tracked) as ship:
         report = _measure(plan)
         found = report.to_json()
-        write_json_atomically(plan.out / BENCH_FILE, found)
+        write_json(plan.out / BENCH_FILE, found)
         ship(found)
     if as_json:
         console.file.write(json.dumps(found, indent=2) + "\n")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.config import ExperimentConfig, config_to_json
+from apt_core.files import write_json
 from apt_core.report import StepMetrics
 from jobs.tracked import flat_params
 from orchestrator.execution.status import (
     METRICS_FILE,
     TrialState,
-    write_json_atomically,
     write_status,
 )
 from orchestrator.tracking.session import open_tracking
@@ -65,7 +65,7 @@ def as_run(config: ExperimentConfig, out: Path, found: Found) -> TrialInfo:
 
     identity = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:10]
     folder = out / identity
-    write_json_atomically(folder / BENCH_FILE, found)
+    write_json(folder / BENCH_FILE, found)
     writer = JsonlWriter(folder / METRICS_FILE)
     writer.write(StepMetrics(0, time.time_ns() // 1_000_000, bench_metrics(found)))
     writer.close()

@@ -15,7 +15,8 @@ from typer.exceptions import Abort, TyperException
 
 from apt_core.config import Ablation, ExperimentConfig, load_config
 from apt_core.config.arms import ABLATION_MEANINGS
-from apt_core.errors import AptError, ConfigError, UserError
+from apt_core.errors import AptError, ConfigError, StorageError, UserError
+from apt_core.files import is_refusal, named_in, refusal_text
 from orchestrator.telemetry import switch_off_telemetry
 
 EXIT_OK = 0
@@ -155,10 +156,18 @@ def exit_code_of(command: Callable[[], Any]) -> int:
         say_error("interrupted")
         return EXIT_FAILED
     except Exception as error:
-        what = str(error) if isinstance(error, AptError) else f"{type(error).__name__}: {error}"
-        say_error(f"{what}\nThe traceback is in {_keep_traceback()}")
+        say_error(_explain(error))
         return EXIT_FAILED
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, StorageError):
+        return str(error)
+    if not isinstance(error, AptError) and is_refusal(error):
+        return refusal_text(error, named_in(error))
+    what = str(error) if isinstance(error, AptError) else f"{type(error).__name__}: {error}"
+    return f"{what}\n{_keep_traceback()}"
 
 
 def say_error(message: str) -> None:
@@ -184,9 +193,14 @@ def make_console() -> Console:
     return Console(file=sys.stdout, width=LOG_COLUMNS if is_log else None)
 
 
-def _keep_traceback() -> Path:
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="aptune-error-", suffix=".log", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exc(file=file)
-    return Path(file.name)
+def _keep_traceback() -> str:
+    """Where the traceback is; the traceback itself where no file can be written."""
+    told = traceback.format_exc()
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="aptune-error-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(told)
+    except OSError:
+        return told
+    return f"The traceback is in {file.name}"

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from apt_core.config import config_to_json
+from apt_core.errors import StorageError
+from apt_core.files import tell_refusals, write_json
 from apt_core.trace import TRACE_FILE, recording, span
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
 from jobs.planning import Plan
@@ -23,7 +25,6 @@ from orchestrator.execution.status import (
     CONFIG_FILE,
     SWEEP_FILE,
     TrialState,
-    write_json_atomically,
     write_status,
 )
 from orchestrator.execution.stopping import StopSignal
@@ -93,7 +94,8 @@ def _run(plan: Plan, console: Console) -> SweepOutcome:
             _end_sweep(plan, outcome)
         except BaseException as error:
             state = TrialState.KILLED if stop.requested else TrialState.FAILED
-            write_status(plan.sweep_dir, state, reason=str(error))
+            with suppress(StorageError):  # what is told is why the sweep ends
+                write_status(plan.sweep_dir, state, reason=str(error))
             raise
     return outcome
 
@@ -114,9 +116,9 @@ def record_members(plan: Plan) -> None:
         entries = known.get("trials", {})
         trials = {run_id: entries.get(run_id, {}) for run_id in known["run_ids"]} | trials
     else:
-        write_json_atomically(plan.sweep_dir / CONFIG_FILE, config_to_json(plan.config))
+        write_json(plan.sweep_dir / CONFIG_FILE, config_to_json(plan.config))
     now_ms = int(time.time() * 1000)
-    write_json_atomically(members, {"run_ids": [*trials], "trials": trials, "time_ms": now_ms})
+    write_json(members, {"run_ids": [*trials], "trials": trials, "time_ms": now_ms})
 
 
 def _member(spec: TrialSpec) -> dict[str, Any]:
@@ -136,9 +138,9 @@ def show_report(sweep_dir: Path, console: Console) -> None:
     from orchestrator.reports.console import console_table
     from orchestrator.reports.render import build_report
 
-    with span("report"):
+    with span("report"), tell_refusals(sweep_dir):
         paths = build_report(sweep_dir)
-        console.print(console_table(collect(sweep_dir)))
+    console.print(console_table(collect(sweep_dir)))
     say(console, f"report: {paths.markdown}\n        {paths.html}")
 
 

@@ -3,11 +3,13 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 from rich.console import Console
 
-from apt_core.errors import ConfigError, TrainingStoppedError
+from apt_core.errors import ConfigError, StorageError, TrainingStoppedError
+from apt_core.files import write_json
 from apt_core.trace import TRACE_FILE, recording, span
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
@@ -18,7 +20,6 @@ from orchestrator.execution.status import (
     CONFIG_FILE,
     TrialState,
     trial_state,
-    write_json_atomically,
     write_status,
 )
 from orchestrator.execution.stopping import StopSignal
@@ -123,7 +124,7 @@ def check_world_size(workers: WorkerGroup) -> None:
 
 def _train(spec: TrialSpec, rank: int, callbacks: list[Callback]) -> None:
     if rank == 0:
-        write_json_atomically(spec.run_dir / CONFIG_FILE, spec.config)
+        write_json(spec.run_dir / CONFIG_FILE, spec.config)
         write_status(spec.run_dir, TrialState.PENDING, launch_id=LAUNCH_ID)
     prepare_process(spec.workers)
     try:
@@ -141,19 +142,28 @@ def _train(spec: TrialSpec, rank: int, callbacks: list[Callback]) -> None:
         raise
     except Exception as error:
         reason = f"worker {rank}: {error}"
-        write_status(spec.run_dir, TrialState.FAILED, reason=reason, launch_id=LAUNCH_ID)
+        with suppress(StorageError):  # what is told is why the training ends
+            write_status(spec.run_dir, TrialState.FAILED, reason=reason, launch_id=LAUNCH_ID)
         raise
 
 
 @contextmanager
 def process_group(workers: WorkerGroup) -> Iterator[None]:
-    """The process group of torchrun's workers; a single process needs none."""
+    """The process group of torchrun's workers; a single process needs none.
+
+    Args:
+        workers: How many there are, how they talk, and how long they wait for each other.
+
+    Yields:
+        None: Once all of them are there.
+    """
     if workers.num_workers == 1:
         yield
         return
     import torch.distributed as dist
 
-    dist.init_process_group(workers.backend)
+    timeout = timedelta(seconds=workers.collective_timeout_s)
+    dist.init_process_group(workers.backend, timeout=timeout)
     try:
         yield
     finally:

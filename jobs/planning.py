@@ -170,6 +170,7 @@ def _workers(config: ExperimentConfig, facts: CellFacts) -> WorkerGroup:
         num_threads=hardware.num_threads,
         memory_per_worker_gib=hardware.memory_per_worker_gib,
         expected_gib=expected,
+        collective_timeout_s=hardware.collective_timeout_s,
     )
 
 

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 _BOOKKEEPING = {"log_every", "save_every", "keep_checkpoints"}
 _ADAPTERS_ONLY = {"initial_rank", "scaling_factor"}
-_PLACEMENT = {"gpus_per_worker", "cpus_per_worker", "memory_per_worker_gib", "num_threads"}
+_PLACEMENT = {
+    "gpus_per_worker",
+    "cpus_per_worker",
+    "memory_per_worker_gib",
+    "num_threads",
+    "collective_timeout_s",
+}
 _KURTOSIS = {"use_kurtosis", "kurtosis_weight"}
 _CHOICE_OF_ADAPTERS = {"rank_increase_strategy", "growth", "importance"}
 _LAYER_LOSS = {

@@ -16,8 +16,10 @@ from apt_core.config.base import (
     PositiveCount,
     Section,
     Text,
+    expand_env,
     expand_path,
 )
+from apt_core.config.problems import Problem
 from apt_core.config.task_kinds import (
     ClassificationMetric,
     InstructionMetric,
@@ -25,6 +27,7 @@ from apt_core.config.task_kinds import (
     RegressionMetric,
     SummarizationMetric,
 )
+from apt_core.errors import ConfigError
 
 
 def _as_tuple(value: Any) -> Any:
@@ -142,6 +145,10 @@ class HardwareConfig(Section):
     many trials run at a time."""
     num_threads: PositiveCount | None = None
     """PyTorch threads per worker; null: PyTorch's choice."""
+    collective_timeout_s: PositiveCount = 1800
+    """Seconds that the workers of one training wait for each other before they count as hung; the
+    trial then goes on from its last checkpoint. Longer than what one worker does alone: benchmarks
+    of lm-eval, measuring at the end."""
     gradient_checkpointing: bool = False
     """Recompute every layer in the backward pass instead of keeping its activations: less memory,
     about a third more time."""
@@ -182,7 +189,7 @@ class OrchestrationConfig(Section):
 
     results_dir: Text = "runs"
     """Folder for everything a run writes; may contain ${ENV}. On a cluster: storage that all nodes
-    see."""
+    see as a folder; addresses such as `s3://` are refused."""
     address: str | None = None
     """Ray cluster to use; null: the one this machine belongs to, else a new local one."""
     max_concurrent_trials: PositiveCount | None = None
@@ -196,8 +203,14 @@ class OrchestrationConfig(Section):
 
     @property
     def results_path(self) -> Path:
-        """`results_dir` with ${ENV} and ~ replaced."""
-        return expand_path(self.results_dir, "orchestration.results_dir")
+        """`results_dir` with ${ENV} and ~ replaced; an address is refused."""
+        field = "orchestration.results_dir"
+        if "://" in expand_env(self.results_dir, field):
+            todo = "give a folder that all nodes see"
+            raise ConfigError(
+                str(Problem(field, "an address, not a folder", todo, self.results_dir))
+            )
+        return expand_path(self.results_dir, field)
 
 
 class TrackingConfig(Section):

@@ -9,12 +9,12 @@ import torch
 
 from apt_core.config import ExperimentConfig
 from apt_core.evaluator.sub_block_latency import LatencySettings, measure_latencies
+from apt_core.files import write_json
 from apt_core.models.loading import LoadedModel
 from apt_core.pruner.cost import PARAMS, CostModel, MacCost
 from apt_core.pruner.latency import LatencyCost
 from apt_core.trainer import distributed
 from apt_core.trainer.build_parts import DTYPES
-from apt_core.trainer.reporter import write_atomically
 
 logger = logging.getLogger(__name__)
 LATENCY_TABLE = "latency.json"
@@ -75,7 +75,7 @@ def _latency_cost(
         if table is None:
             measured = measure_latencies(loaded.structure, settings)
             table = {"run_id": run_id, "tables": measured.to_json()}
-        write_atomically(run_dir / LATENCY_TABLE, table)
+        write_json(run_dir / LATENCY_TABLE, table, is_durable=True)
     return LatencyCost.from_json(distributed.object_from_first(table)["tables"])
 
 

@@ -20,6 +20,7 @@ from apt_core.evaluator.efficiency import forward_inputs
 from apt_core.evaluator.export_check import Comparison, check_export
 from apt_core.evaluator.export_speed import SpeedPoint, measure_speed, slow_points
 from apt_core.evaluator.fresh_load import load_for_answers
+from apt_core.files import write_json
 from apt_core.models.export import Exported, open_export
 from apt_core.models.export_hf import auto_class, write_hf
 from apt_core.models.export_onnx import check_onnx, write_onnx
@@ -28,7 +29,6 @@ from apt_core.models.model_card import CardFacts, write_card
 from apt_core.models.uniform import write_uniform
 from apt_core.report import RunReport
 from apt_core.trainer.build_parts import DTYPES, build_loader, to_device
-from apt_core.trainer.reporter import write_atomically
 
 FORMATS = ("hf", "uniform", "onnx")
 RECORD = "export.json"
@@ -118,7 +118,7 @@ class Shipment:
             versions={name: version(name) for name in ("torch", "transformers")},
         )
         write_card(folder, self._facts(record), self.exported.structure)
-        write_atomically(folder / RECORD, record_to_json(record))
+        write_json(folder / RECORD, record_to_json(record), is_durable=True)
         return record
 
     def _write(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from apt_core.errors import CheckpointError
@@ -20,7 +20,15 @@ from apt_core.trainer import distributed
 from apt_core.trainer.engine import OptimizerSnapshot
 from apt_core.trainer.loop import APTrainer
 from apt_core.trainer.rng import load_rng_state, rng_state
-from apt_core.trainer.storage import link_or_copy, refusals_told, sha256_of
+from apt_core.trainer.storage import (
+    link_or_copy,
+    refusals_told,
+    sha256_of,
+    snapshot_of,
+    sync_folder,
+    tensors_of,
+    write_tensors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -76,19 +84,39 @@ class Checkpointer:
         Raises:
             CheckpointError: the storage does not take it; the earlier ones are whole.
         """
-        with refusals_told(self.folder, trainer.state.step):
-            return self._commit(trainer)
+        target = self.folder / f"step-{trainer.state.step:08d}"
+        partial = self.folder / f"partial-{trainer.state.step:08d}"
+        try:
+            with refusals_told(self.folder, trainer.state.step):
+                if not self._is_saved(target):
+                    self._commit(trainer, partial, target)
+        except CheckpointError:
+            # Its room is wanted: somebody has to write down that there is none left.
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        trainer.callbacks.on_checkpoint(trainer.state, target)
+        return target
 
-    def _commit(self, trainer: APTrainer) -> Path:
+    def _is_saved(self, target: Path) -> bool:
+        """Whether it is there already: the run was resumed from it and is to stop at once.
+
+        To write it again would be to take away the old one before the new one is in its place.
+        """
+        is_whole = False
+        if distributed.rank() == 0 and target.is_dir():
+            try:
+                is_whole = bool(read_manifest(target, self.run_id))
+            except CheckpointError as error:
+                logger.warning("replacing a checkpoint: %s", error)
+        return bool(distributed.object_from_first(is_whole))
+
+    def _commit(self, trainer: APTrainer, partial: Path, target: Path) -> None:
         assert trainer.engine is not None
-        state = trainer.state
-        target = self.folder / f"step-{state.step:08d}"
-        partial = self.folder / f"partial-{state.step:08d}"
         if distributed.rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         distributed.barrier()
-        _write_tensors(partial / f"rng-{distributed.rank()}.safetensors", rng_state())
+        write_tensors(partial / f"rng-{distributed.rank()}.safetensors", rng_state())
         weights = trainer.engine.full_state()
         snapshot = trainer.engine.harvest()
         distributed.barrier()
@@ -99,19 +127,19 @@ class Checkpointer:
                 for n, t in weights.items()
                 if n.removeprefix("teacher.") not in shared or not n.startswith("teacher.")
             }
-            _write_tensors(partial / "weights.safetensors", weights)
-            _write_tensors(partial / "optimizer.safetensors", _flatten(snapshot))
-            _write_tensors(partial / "salience.safetensors", _decision_state(trainer))
+            write_tensors(partial / "weights.safetensors", weights)
+            write_tensors(partial / "optimizer.safetensors", tensors_of(snapshot))
+            write_tensors(partial / "salience.safetensors", _decision_state(trainer))
             for path in (self.attached, *self.constants):
                 if path is not None and path.is_file():
                     link_or_copy(path, partial / path.name)
             self._write_manifest(partial, trainer, snapshot)
+            sync_folder(partial)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
+            sync_folder(self.folder)  # before the older ones go: a power cut must find one
             self._drop_others(target)
         distributed.barrier()
-        trainer.callbacks.on_checkpoint(state, target)
-        return target
 
     def _write_manifest(
         self, folder: Path, trainer: APTrainer, snapshot: OptimizerSnapshot
@@ -141,7 +169,7 @@ class Checkpointer:
         """Keep the newest; later steps are damaged ones that this run did not resume from."""
         present = sorted(self.folder.glob("step-*"))
         kept = [path for path in present if path <= newest][-self.keep :]
-        for path in present:
+        for path in (*present, *self.folder.glob("partial-*")):
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -169,7 +197,7 @@ class Checkpointer:
         state.structure = structure
         state.load_json(manifest["state"])
         _load_weights(trainer.modules, load_file(folder / "weights.safetensors"))
-        snapshot = _unflatten(load_file(folder / "optimizer.safetensors"), manifest)
+        snapshot = snapshot_of(load_file(folder / "optimizer.safetensors"), manifest)
         if trainer.salience is not None:
             trainer.salience.structure = structure
         trainer.distiller.restore(structure)
@@ -234,32 +262,6 @@ def read_manifest(folder: Path, run_id: str) -> Mapping[str, Any]:
         if not path.is_file() or sha256_of(path) != digest:
             raise CheckpointError(f"{path}: missing or altered")
     return manifest
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(own, path)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _flatten(snapshot: OptimizerSnapshot) -> dict[str, Tensor]:
-    groups = {
-        "masters": snapshot.masters,
-        "exp_avg": snapshot.exp_avg,
-        "exp_avg_sq": snapshot.exp_avg_sq,
-    }
-    return {f"{group}/{n}": t for group, tensors in groups.items() for n, t in tensors.items()}
-
-
-def _unflatten(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> OptimizerSnapshot:
-    groups: dict[str, dict[str, Tensor]] = {"masters": {}, "exp_avg": {}, "exp_avg_sq": {}}
-    for key, tensor in tensors.items():
-        group, _, name = key.partition("/")
-        groups[group][name] = tensor
-    return OptimizerSnapshot(
-        **groups, steps=manifest["optimizer_steps"], loss_scaler=manifest["loss_scaler"]
-    )
 
 
 def _decision_state(trainer: APTrainer) -> dict[str, Tensor]:

@@ -34,7 +34,12 @@ from torch import Tensor, nn
 from apt_core.errors import ConfigError
 from apt_core.trainer.dataclass_output import DataclassOutput
 from apt_core.trainer.deepspeed_config import deepspeed_config, worthwhile_stage
-from apt_core.trainer.distributed import broadcast_from_first, ensure_process_group, world_size
+from apt_core.trainer.distributed import (
+    broadcast_from_first,
+    ensure_process_group,
+    share_timeout,
+    world_size,
+)
 from apt_core.trainer.engine import OptimizerSnapshot, Precision, StepOutcome
 from apt_core.trainer.optim import (
     OptimizerSettings,
@@ -124,6 +129,8 @@ class DeepSpeedEngine:
             persistence_threshold=persistence_threshold,
         )
         self._engine = deepspeed.initialize(model=module, optimizer=self._adamw, config=config)[0]
+        if world_size() > 1:
+            share_timeout(deepspeed.utils.groups._get_data_parallel_group())
         self._layout = list(zero_shards(self._engine.optimizer, self._names, zero_stage))
         graft(self._layout, self._adamw, snapshot)
         for shard in self._layout:

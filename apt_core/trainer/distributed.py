@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
+from torch.distributed import distributed_c10d
 
 
 def is_distributed() -> bool:
@@ -89,6 +90,17 @@ def object_from_first(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0, device=collective_device())
     return values[0]
+
+
+def share_timeout(group: dist.ProcessGroup) -> None:
+    """Let a group wait as long as the group of all does, instead of torch's half an hour.
+
+    For groups that a library makes: torch gives them its own default, whatever ours is.
+    """
+    assert dist.group.WORLD is not None
+    # Neither has a public name in torch 2.13; a test holds them.
+    backend: Any = dist.group.WORLD._get_backend(collective_device())
+    distributed_c10d._set_pg_timeout(backend.options._timeout, group)
 
 
 def ensure_process_group(device: torch.device) -> None:

@@ -3,10 +3,13 @@
 import json
 import os
 import time
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from apt_core.files import replace_file, tell_refusals
 from apt_core.line_file import drop_torn_line
 from apt_core.report import RunReport, StepMetrics
 from apt_core.trainer.callbacks import Callback, Metrics
@@ -61,14 +64,37 @@ class JsonlWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drop_torn_line(path)
-        self._file = path.open("a", encoding="utf-8")
+        with tell_refusals(path, any_error=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drop_torn_line(path)
+            self._file = self._open()
+
+    def _open(self) -> FileIO:
+        # Unbuffered: what a full disk did not take must not come after all when we close.
+        return FileIO(self._path, "ab")
 
     def write(self, metrics: StepMetrics) -> None:
-        """Append one line. It survives a kill of this process as soon as this returns."""
-        self._file.write(json.dumps(metrics.to_json()) + "\n")
-        self._file.flush()
+        """Append one line. It survives a kill of this process as soon as this returns.
+
+        Args:
+            metrics: What was measured at a step.
+
+        Raises:
+            StorageError: If the storage does not take the whole line; it then has none of it.
+        """
+        line = (json.dumps(metrics.to_json()) + "\n").encode()
+        with tell_refusals(self._path, any_error=True):
+            self._append(line)
+
+    def _append(self, line: bytes) -> None:
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            while line:  # a nearly full disk takes a part, and refuses the rest
+                line = line[self._file.write(line) :]
+        except OSError:
+            with suppress(OSError):  # what is told is why; half a line goes when we open again
+                self._file.truncate(start)
+            raise
 
     def truncate_after(self, step: int) -> int:
         """Drop the lines of steps after `step`, atomically; the resumed run will write them again.
@@ -78,16 +104,18 @@ class JsonlWriter:
 
         Returns:
             How many lines were dropped.
+
+        Raises:
+            StorageError: If there is no room for what stays; the file is as it was.
         """
         lines = self._path.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if _is_at_most(line, step)]
         if len(kept) == len(lines):
             return 0
         self._file.close()
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(b"".join(kept))
-        os.replace(temporary, self._path)
-        self._file = self._path.open("a", encoding="utf-8")
+        with tell_refusals(self._path, any_error=True):
+            replace_file(self._path, b"".join(kept))
+            self._file = self._open()
         return len(lines) - len(kept)
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from apt_core.evaluator.efficiency import (
 from apt_core.evaluator.evaluator import Evaluator
 from apt_core.evaluator.generation import TokenIds
 from apt_core.evaluator.lm_eval import LmEvalSettings, run_lm_eval
+from apt_core.files import write_json
 from apt_core.models.export import export_model
 from apt_core.models.loading import build_model
 from apt_core.models.spec import HeadKind
@@ -129,7 +129,7 @@ class Reporter:
         if self.benchmarks is None or distributed.rank() != 0:
             return
         before = run_lm_eval(merged_copy(modules.student), self.tokenizer, self.benchmarks)
-        write_atomically(self.run_dir / BENCHMARKS_BEFORE, before.to_json())
+        write_json(self.run_dir / BENCHMARKS_BEFORE, before.to_json(), is_durable=True)
 
     @span("evaluation")
     def evaluate(self, engine: Engine, state: TrainerState) -> dict[str, float]:
@@ -183,7 +183,7 @@ class Reporter:
             points = self._measure(model)
         report = self._report(state, model, points, metrics)
         if distributed.rank() == 0:
-            write_atomically(self.run_dir / "result.json", report.to_json())
+            write_json(self.run_dir / "result.json", report.to_json(), is_durable=True)
         distributed.barrier()
         return report
 
@@ -210,7 +210,7 @@ class Reporter:
         if self.benchmarks is None:
             return {}
         after = run_lm_eval(model, self.tokenizer, self.benchmarks)
-        write_atomically(self.run_dir / BENCHMARKS_AFTER, after.to_json())
+        write_json(self.run_dir / BENCHMARKS_AFTER, after.to_json(), is_durable=True)
         before = json.loads((self.run_dir / BENCHMARKS_BEFORE).read_text(encoding="utf-8"))
         scores = {f"lm_eval/{task}": score for task, score in after.scores.items()}
         scores |= {f"lm_eval_before/{task}": score for task, score in before["scores"].items()}
@@ -287,13 +287,3 @@ class Reporter:
 
 def _on(device: torch.device, batches: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
     return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in batches]
-
-
-def write_atomically(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a torn one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

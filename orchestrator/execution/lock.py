@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from apt_core.errors import AptError, UserError
+from apt_core.files import tell_refusals
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def only_driver(folder: Path, *, shared: bool = False) -> Iterator[None]:
 
     Raises:
         UserError: If somebody else is at it; says who.
+        StorageError: If the folder's storage is full or read-only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_FILE).open("a+", encoding="utf-8") as file:
@@ -94,9 +96,11 @@ def _take(file: TextIO, kind: int) -> bool:
 
 
 def _sign(file: TextIO) -> None:
-    file.truncate(0)
-    file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}) + "\n")
-    file.flush()
+    owner = json.dumps({"pid": os.getpid(), "host": platform.node()}) + "\n"
+    with tell_refusals(Path(file.name)):
+        # Past the buffer: closing it would try, and fail, once more on a full disk.
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), owner.encode())
 
 
 def _holder(file: TextIO) -> str:

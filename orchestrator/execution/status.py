@@ -1,14 +1,12 @@
 """What a trial's folder says about it: `status.json` what happens, `result.json` the last word."""
 
 import json
-import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
+from apt_core.files import write_json
 from apt_core.report import RunReport
 
 RESULT_FILE = "result.json"
@@ -50,14 +48,6 @@ class TrialStatus:
     """Host name of worker 0, where that wrote this."""
 
 
-def write_json_atomically(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace `path` in one step, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def write_status(
     run_dir: Path,
     state: TrialState,
@@ -69,7 +59,7 @@ def write_status(
 ) -> None:
     """Record where the trial in `run_dir` stands."""
     status = TrialStatus(state, reason, launch_id, rejected, int(time.time() * 1000), node)
-    write_json_atomically(run_dir / STATUS_FILE, asdict(status))
+    write_json(run_dir / STATUS_FILE, asdict(status))
 
 
 def read_status(run_dir: Path) -> TrialStatus:

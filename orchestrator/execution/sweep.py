@@ -8,11 +8,13 @@ from its own checkpoints.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apt_core.errors import AptError
+from apt_core.errors import AptError, StorageError
+from apt_core.files import write_json
 from apt_core.trace import now_us
 from orchestrator.execution.folders import new_numbered_dir
 from orchestrator.execution.liveness import ClusterLostError, find_dead, vital_processes
@@ -25,7 +27,6 @@ from orchestrator.execution.status import (
     TrialState,
     read_status,
     trial_state,
-    write_json_atomically,
     write_status,
 )
 from orchestrator.execution.stopping import StopFile, StopSignal
@@ -104,7 +105,7 @@ def run_sweep(
     if stop.requested:
         return _outcome(trials, skipped, stop)
     for trial in pending:
-        write_json_atomically(trial.run_dir / CONFIG_FILE, trial.config)
+        write_json(trial.run_dir / CONFIG_FILE, trial.config)
         write_status(trial.run_dir, TrialState.PENDING)
     groups = list(teachers_first(pending))
     for i, group in enumerate(groups):
@@ -156,7 +157,8 @@ def _run_pending(
     try:
         tune_run = _run_tune(pending, settings, launch_dir, later=later, stop=stop, on_poll=on_poll)
     except BaseException as error:
-        _mark_running(pending, launch_dir, f"the sweep's driver ended: {error}")
+        with suppress(StorageError):  # what is told is why the sweep ends
+            _mark_running(pending, launch_dir, f"the sweep's driver ended: {error}")
         raise
     if stop.requested:
         _mark_stopped(pending, launch_dir, f"stopped by {stop.name}")

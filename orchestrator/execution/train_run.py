@@ -93,7 +93,7 @@ def _ray_trainer(cell: dict[str, Any]) -> Any:
     return TorchTrainer(
         train_in_worker,
         train_loop_config=payload,
-        torch_config=TorchConfig(backend=workers.backend),
+        torch_config=TorchConfig(backend=workers.backend, timeout_s=workers.collective_timeout_s),
         scaling_config=ScalingConfig(
             num_workers=workers.num_workers,
             use_gpu=workers.gpus_per_worker > 0,

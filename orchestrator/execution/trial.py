@@ -23,6 +23,8 @@ class WorkerGroup:
     """Memory reserved for each worker; None: none, and what is expected is counted."""
     expected_gib: float | None = None
     """An estimate of one worker's memory on its node, or None."""
+    collective_timeout_s: int = 1800
+    """How long one worker waits for the others before the training counts as hung."""
 
     @property
     def worker_gib(self) -> float:
@@ -32,7 +34,7 @@ class WorkerGroup:
     @property
     def reserved(self) -> "WorkerGroup":
         """The same group reduced to what the cluster reserves for it."""
-        return replace(self, num_threads=None, expected_gib=None)
+        return replace(self, num_threads=None, expected_gib=None, collective_timeout_s=0)
 
     @property
     def threads(self) -> int:

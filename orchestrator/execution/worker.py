@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.allocator import keep_freed_memory
-from apt_core.errors import TrainingError, TrainingStoppedError, UserError
+from apt_core.errors import DeviceMemoryError, TrainingError, TrainingStoppedError, UserError
+from apt_core.files import tell_refusals
 from apt_core.trace import span
 from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
@@ -86,6 +87,8 @@ def run_payload(
         UserError: If the input is wrong. It is recorded, so that a retry returns at once.
         TrainingError: If the training went wrong (its loss is no number); recorded alike, because
             a training that resumes exactly would go wrong again.
+        DeviceMemoryError: If a GPU's memory did not suffice; not recorded, for it may be shared.
+        StorageError: If the storage is full or read-only; not recorded, for somebody may free it.
         TrainingStoppedError: If it was asked to stop; the trial is then KILLED, or still PENDING.
     """
     run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
@@ -126,13 +129,34 @@ def _alone(payload: Mapping[str, Any], run_dir: Path) -> Iterator[None]:
 def _train(payload: Mapping[str, Any], run_dir: Path, **options: Any) -> Any:
     with span("imports"):
         train = load_entry(payload["entry"])
-    return train(
-        load_config(run_dir),
-        run_dir=run_dir,
-        run_id=payload["run_id"],
-        command=payload["command"],
-        **options,
-    )
+    with tell_refusals(run_dir), _tell_memory():
+        return train(
+            load_config(run_dir),
+            run_dir=run_dir,
+            run_id=payload["run_id"],
+            command=payload["command"],
+            **options,
+        )
+
+
+@contextmanager
+def _tell_memory() -> Iterator[None]:
+    """A full GPU is told with advice. Nothing shrinks by itself: it would be another run.
+
+    The sums of two micro-batches are not, bit for bit, those of one; so the size of a micro-batch
+    is a part of a run's identity, and it is the user who changes it.
+    """
+    try:
+        yield
+    except Exception as error:
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise DeviceMemoryError(
+            f"{str(error).splitlines()[0]} To need less: lower training.micro_batch_size, set "
+            "hardware.gradient_checkpointing=true or hardware.precision=bf16, raise "
+            "hardware.zero_stage, or give every worker a whole GPU (hardware.gpus_per_worker=1)"
+        ) from error
 
 
 def is_rejected(run_dir: Path, launch_id: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator.execution.status import write_json_atomically
+from apt_core.files import write_json
 from orchestrator.tracking.jsonl import Position
 
 CURSOR_FILE = "tracking.json"
@@ -40,4 +40,4 @@ class Cursor:
 
     def save(self, directory: Path) -> None:
         """Write it in one step."""
-        write_json_atomically(directory / CURSOR_FILE, asdict(self))
+        write_json(directory / CURSOR_FILE, asdict(self))

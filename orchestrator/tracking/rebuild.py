@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from apt_core.errors import DataError
+from apt_core.files import write_json
 from orchestrator.execution.status import (
     CONFIG_FILE,
     METRICS_FILE,
@@ -23,7 +24,6 @@ from orchestrator.execution.status import (
     STATUS_FILE,
     SWEEP_FILE,
     TrialState,
-    write_json_atomically,
 )
 from orchestrator.tracking.source import MetricSource, TrackedRun
 
@@ -60,7 +60,7 @@ def rebuild_sweep(
     trials, notes = _trials_of(source, launches, members)
     with ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="rebuild") as pool:
         notes += filter(None, pool.map(partial(_rebuild_trial, source, folder), trials))
-    write_json_atomically(folder / REBUILT_FILE, {"notes": notes})
+    write_json(folder / REBUILT_FILE, {"notes": notes})
     return folder
 
 
@@ -100,7 +100,7 @@ def _clear(folder: Path) -> None:
     (folder / SWEEP_FILE).unlink(missing_ok=True)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     # First of all: a call that is interrupted can be repeated.
-    write_json_atomically(folder / REBUILT_FILE, {"notes": ["rebuilding was interrupted."]})
+    write_json(folder / REBUILT_FILE, {"notes": ["rebuilding was interrupted."]})
 
 
 def _fetch_members(
@@ -116,7 +116,7 @@ def _fetch_members(
                     newest = members
     if newest is None:
         return None
-    write_json_atomically(folder / SWEEP_FILE, newest)
+    write_json(folder / SWEEP_FILE, newest)
     return frozenset(newest["run_ids"])
 
 
@@ -160,7 +160,7 @@ def _rebuild_trial(source: MetricSource, sweep_dir: Path, trial: TrackedRun) -> 
         (folder / METRICS_FILE).write_text("".join(lines), encoding="utf-8")
     reason = trial.reason if trial.state in {TrialState.FAILED, TrialState.KILLED} else ""
     status = {"state": trial.state, "reason": reason, "time_ms": trial.end_ms}
-    write_json_atomically(folder / STATUS_FILE, status)
+    write_json(folder / STATUS_FILE, status)
     wanted = {CONFIG_FILE, RESULT_FILE} if trial.state == TrialState.FINISHED else {CONFIG_FILE}
     missing = sorted(wanted - found)
     return f"trials/{trial.run_id}: not on the tracking server: {_listed(missing)}." * bool(missing)

@@ -9,11 +9,12 @@ from apt_core.config.load import config_to_json
 from apt_core.errors import ConfigError
 from apt_core.evaluator.export_check import Comparison
 from apt_core.evaluator.export_speed import SpeedPoint
+from apt_core.files import write_json
 from apt_core.trainer.build_export import ExportRecord
 from jobs import export as command
 from jobs.common import exit_code_of
 from jobs.export import Format, app, export
-from orchestrator.execution.status import CONFIG_FILE, RESULT_FILE, write_json_atomically
+from orchestrator.execution.status import CONFIG_FILE, RESULT_FILE
 
 RECORD = ExportRecord(
     to="hf",
@@ -28,7 +29,7 @@ RECORD = ExportRecord(
 
 def trial(results: Path) -> Path:
     folder = results / "sweep" / "trials" / "abc123"
-    write_json_atomically(folder / RESULT_FILE, {})
+    write_json(folder / RESULT_FILE, {})
     return folder
 
 
@@ -56,7 +57,7 @@ def test_an_unreadable_run_is_the_users_error(tmp_path: Path) -> None:
     folder = trial(tmp_path)
     with pytest.raises(ConfigError, match=r"RUN: .*abc123 cannot be read.*config\.json"):
         export("abc", Format.HF, None, tmp_path)
-    write_json_atomically(folder / CONFIG_FILE, config_to_json(load_config([], [])))
+    write_json(folder / CONFIG_FILE, config_to_json(load_config([], [])))
     with pytest.raises(ConfigError, match="cannot be read"):  # an empty result
         export("abc", Format.HF, None, tmp_path)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from apt_core.errors import ConfigError, UserError
 from apt_core.models.structure import Structure
 from apt_core.trainer.state import TrainerState
-from jobs.common import read_config
+from jobs.common import exit_code_of, read_config
 from jobs.launch import only_driver_of
 from jobs.local import ProgressLines, check_world_size, run_here
 from jobs.planning import Plan, make_plan
@@ -21,6 +21,7 @@ from jobs.preflight import Place
 from orchestrator.execution.status import TrialState, read_status
 from orchestrator.execution.trial import WorkerGroup
 from tests.orchestrator.execution.standin import ENTRY, starts
+from tests.small_disk import small_disk
 
 
 def local_plan(project: Path, name: str) -> Plan:
@@ -104,3 +105,25 @@ def test_progress_is_printed_at_evaluations_not_at_every_step() -> None:
     for step, metrics in ((1, {}), (2, {"train/loss": 0.5}), (3, {"eval/metric": 0.75})):
         lines.on_step_end(replace(state, step=step), metrics)
     assert out.getvalue() == "step 3/10, eval/metric 0.7500, 0 s left\n"
+
+
+def test_a_full_disk_is_named_with_exit_code_1_and_room_lets_the_same_command_go_on(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with small_disk(project / "disk") as disk:
+        config = read_config(
+            [str(project / "config.yaml")],
+            ["orchestration.grid=[]", f"orchestration.results_dir={disk.folder}"],
+        )
+        plan = make_plan(config, [], Place.HERE, entry=ENTRY)
+        disk.fill()
+        assert exit_code_of(lambda: run_here(plan)) == 1
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: {disk.folder}")
+        assert f"cannot be written: {disk.told}" in told
+        assert "MiB free); free space or make it writable" in told
+        assert "raceback" not in told
+        disk.free()
+        assert exit_code_of(lambda: run_here(plan)) == 0
+        assert starts(plan.trials[0].spec.run_dir) == [0]

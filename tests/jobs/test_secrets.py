@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from apt_core.config import config_to_json
+from apt_core.files import write_json
 from jobs.launch import only_driver_of, record_members
 from jobs.tracked import sweep_info, trial_info
 from orchestrator.execution.job_package import entrypoint, for_cluster, package
 from orchestrator.execution.job_server import JOB_ENV
-from orchestrator.execution.status import CONFIG_FILE, write_json_atomically
+from orchestrator.execution.status import CONFIG_FILE
 from orchestrator.execution.worker import run_payload
 from tests.jobs.test_planning import plan_of
 from tests.tiny_run import tiny_experiment
@@ -76,7 +77,7 @@ def test_neither_package_nor_command_nor_environment_of_a_job_hold_them(project:
 def test_no_file_of_a_training_holds_them(tmp_path: Path) -> None:
     config = tiny_experiment(tmp_path, "arm=lora", "training.max_steps=2")
     run_dir = tmp_path / "run"
-    write_json_atomically(run_dir / CONFIG_FILE, config_to_json(config))
+    write_json(run_dir / CONFIG_FILE, config_to_json(config))
     payload = {
         "run_id": "a",
         "run_dir": str(run_dir),

@@ -1,10 +1,13 @@
 """Collectives: nothing happens alone; two workers sum, gather and broadcast."""
 
+import socket
+from typing import Any
+
 import pytest
 import torch
 
 from apt_core.trainer import distributed
-from tests.reference.collective_cases import check_collectives
+from tests.reference.collective_cases import ASLEEP_S, PATIENCE_S, check_collectives
 from tests.spawn import run_workers
 
 
@@ -20,9 +23,18 @@ def test_without_a_group_collectives_change_nothing() -> None:
     assert tensors[0].eq(1).all()
 
 
+@pytest.fixture(scope="module")
+def two_workers() -> list[dict[str, Any]]:
+    """What both found; they start once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return run_workers(check_collectives, port=port)
+
+
 @pytest.mark.distributed
-def test_two_workers_sum_gather_and_broadcast() -> None:
-    first, second = run_workers(check_collectives)
+def test_two_workers_sum_gather_and_broadcast(two_workers: list[dict[str, Any]]) -> None:
+    first, second = two_workers
     # worker r holds [r+1, r+1] and [[10(r+1)]]: sums are 3, 3 and 30
     assert first["sums"] == second["sums"] == [[3.0, 3.0], [[30.0]]]
     assert first["dtypes"] == ["torch.float32", "torch.bfloat16"]
@@ -31,6 +43,15 @@ def test_two_workers_sum_gather_and_broadcast() -> None:
     assert first["object"] == second["object"] == {"from": [0]}
     assert first["group_was_kept"]
     assert [first["rank"], second["rank"]] == [0, 1]
+
+
+@pytest.mark.distributed
+def test_who_waits_for_a_worker_that_hangs_gives_up_in_time(
+    two_workers: list[dict[str, Any]],
+) -> None:
+    told, waited_s = two_workers[0]["told"], two_workers[0]["waited_s"]
+    assert ["imed out" in text for text in told] == [True, True], told
+    assert 2 * PATIENCE_S - 0.5 < waited_s < ASLEEP_S, told
 
 
 def test_a_group_of_one_is_made_when_there_is_none_and_left_at_the_end() -> None:

@@ -1,14 +1,24 @@
 """A run's own record, written here and read by the tracker's tail reader."""
 
+import logging
 import math
+import statistics
+import time
 
 import pytest
 
+from apt_core.errors import StorageError
 from apt_core.report import StepMetrics
+from apt_core.trainer.build import build_trainer
 from apt_core.trainer.metric_log import JsonlWriter, MetricLog
 from apt_core.trainer.state import TrainerState
 from orchestrator.tracking.jsonl import read_metrics
+from tests.reference.training_cases import ID
+from tests.small_disk import KINDS, small_disk
 from tests.tiny import tiny_model
+from tests.tiny_run import tiny_experiment
+
+logger = logging.getLogger(__name__)
 
 
 @pytest.fixture
@@ -93,3 +103,53 @@ def test_the_file_is_closed_when_the_run_ends(tmp_path, state, ending):
 def test_an_error_before_the_start_needs_no_file(tmp_path, state):
     MetricLog(tmp_path / "metrics.jsonl").on_error(state, RuntimeError())
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def log_until_refused(log, state):
+    for state.step in range(6, 1000):
+        log.on_step_end(state, {"train/loss": float(state.step)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_leaves_whole_lines_and_a_successor_goes_on(tmp_path, state, kind):
+    with small_disk(tmp_path / "disk", kind) as disk:
+        path = disk.folder / "metrics.jsonl"
+        log = log_steps(path, state, range(1, 6))
+        disk.fill(path)
+        with pytest.raises(StorageError, match=rf"{path}: .*{disk.told}.* free space"):
+            log_until_refused(log, state)
+        log.on_error(state, StorageError())
+        disk.free()
+        assert path.read_bytes().endswith(b"\n")
+        whole = [line.step for line in read_metrics(path)[0]]
+        assert whole == list(range(1, state.step))
+        log_steps(path, state, range(4, 9), first=3)
+        assert [line.step for line in read_metrics(path)[0]] == list(range(1, 9))
+
+
+def test_recording_costs_less_than_a_fiftieth_of_the_smallest_training(tmp_path, monkeypatch):
+    """All that training does for the trackers; processor time, for the machine may be busy."""
+    spent = []
+    on_step_end = MetricLog.on_step_end
+
+    def timed(self, state, metrics):
+        began = time.thread_time()
+        on_step_end(self, state, metrics)
+        spent.append(time.thread_time() - began)
+
+    monkeypatch.setattr(MetricLog, "on_step_end", timed)
+    trainer = build_trainer(
+        tiny_experiment(tmp_path, "arm=ft", "training.max_steps=12"),
+        run_dir=tmp_path / "a",
+        run_id=ID,
+    )
+    trainer.checkpointer.restore_latest(trainer)
+    trainer.engine = trainer.make_engine(trainer.modules, None)
+    trainer.callbacks.on_train_start(trainer.state)
+    began = time.thread_time()
+    trainer._run(trainer.engine)
+    share = sum(spent) / (time.thread_time() - began)
+    step_us = statistics.median(spent) * 1e6
+    logger.info("recording: %.0f us a step, %.2f%% of the steps", step_us, 100 * share)
+    assert len(spent) == trainer.state.total_steps
+    assert share < 0.02

@@ -1,6 +1,5 @@
 """The end of a run: export, measurement, warnings, and a report that is never torn."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ from apt_core.evaluator.efficiency import GenerationSpeed
 from apt_core.report import InferencePoint, RunReport
 from apt_core.trainer import reporter
 from apt_core.trainer.build import build_trainer
-from apt_core.trainer.reporter import InferenceSettings, write_atomically
+from apt_core.trainer.reporter import InferenceSettings
 from tests.tiny_run import tiny_experiment
 
 ID = "0123456789abcdef"
@@ -115,14 +114,3 @@ def test_measuring_does_not_move_the_random_stream(trainer):
     trainer.evaluator.report = reported
     trainer.train()
     assert drawn == [True]
-
-
-def test_a_failed_write_leaves_the_old_report(tmp_path):
-    path = tmp_path / "result.json"
-    write_atomically(path, {"a": 1})
-    with pytest.raises(TypeError):
-        write_atomically(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": 1}
-    write_atomically(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 2}
-    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]

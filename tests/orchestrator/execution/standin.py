@@ -2,7 +2,7 @@
 
 What it does is the configuration's name: ``crash`` kills its process once, ``wrong`` has wrong
 input, ``diverging`` has no finite loss, ``broken`` raises always, ``slow`` waits after its first
-step for a file ``go``, anything else just trains.
+step for a file ``go``, ``hang`` keeps all but worker 0 asleep once, anything else just trains.
 """
 
 import json
@@ -53,11 +53,22 @@ def train(
             if should_stop is not None and should_stop():
                 (run_dir / "saved").touch()
                 raise TrainingStoppedError(f"stopped at step {step}")
+        if config.name == "hang":
+            wait_for_the_others(run_dir, is_asleep=first == 0 and step == CRASH_STEP)
         if config.name == "crash" and first == 0 and step == CRASH_STEP:
             os.kill(os.getpid(), signal.SIGKILL)
     report = make_report(run_id, command)
     (run_dir / "result.json").write_text(json.dumps(report.to_json()))
     return report
+
+
+def wait_for_the_others(run_dir: Path, *, is_asleep: bool) -> None:
+    """Meet them, unless this worker has fallen asleep."""
+    import torch.distributed as dist
+
+    if is_asleep and os.environ["RANK"] != "0":
+        time.sleep(3600)
+    dist.barrier()
 
 
 def log(run_dir: Path, step: int) -> None:

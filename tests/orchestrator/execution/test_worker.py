@@ -6,16 +6,23 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from apt_core.config import ExperimentConfig, config_to_json
-from apt_core.errors import AptError, DataError, TrainingError, TrainingStoppedError
+from apt_core.errors import (
+    AptError,
+    DataError,
+    DeviceMemoryError,
+    TrainingError,
+    TrainingStoppedError,
+)
+from apt_core.files import write_json
 from orchestrator.execution import worker
 from orchestrator.execution.lock import only_training
 from orchestrator.execution.status import (
     CONFIG_FILE,
     TrialState,
     read_status,
-    write_json_atomically,
 )
 from orchestrator.execution.trial import TrialSpec
 from orchestrator.execution.worker import (
@@ -43,7 +50,7 @@ def _environment_restored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def payload(run_dir: Path, name: str, launch_id: str = "001") -> dict[str, object]:
     config = config_to_json(ExperimentConfig(name=name))
-    write_json_atomically(run_dir / CONFIG_FILE, config)
+    write_json(run_dir / CONFIG_FILE, config)
     return TrialSpec("a", "a", run_dir, NUM_STEPS, config, "", entry=ENTRY).payload(launch_id)
 
 
@@ -85,13 +92,25 @@ def test_a_training_that_diverged_is_not_tried_again_in_the_same_launch(tmp_path
 def test_a_loss_that_is_no_number_fails_with_advice(tmp_path: Path) -> None:
     config = tiny_experiment(tmp_path, "arm=ft", "training.learning_rate=1e20")
     run_dir = tmp_path / "run"
-    write_json_atomically(run_dir / CONFIG_FILE, config_to_json(config))
+    write_json(run_dir / CONFIG_FILE, config_to_json(config))
     spec = TrialSpec("a", "a", run_dir, 36, config_to_json(config), "")
     with pytest.raises(TrainingError):
         run_payload(spec.payload("001"), rank=0)
     status = read_status(run_dir)
     assert (status.state, status.rejected) == (TrialState.FAILED, True)
     assert "lower training.learning_rate" in status.reason
+
+
+def test_a_full_gpu_is_told_with_what_needs_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nand more")
+
+    monkeypatch.setattr(worker, "load_entry", lambda entry: train)
+    with pytest.raises(DeviceMemoryError, match=r"allocate 2 GiB\. .*micro_batch_size.*_stage"):
+        run_payload(payload(tmp_path, "good"), rank=0)
+    assert not read_status(tmp_path).rejected, "who shared the GPU may be gone"
 
 
 def test_nobody_trains_a_trial_beside_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

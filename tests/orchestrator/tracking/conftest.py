@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from apt_core.files import write_json
 from apt_core.report import Efficiency, RunReport, StepMetrics
-from orchestrator.execution.status import write_json_atomically
 from orchestrator.tracking.server import LocalMlflowServer
 from orchestrator.tracking.sink import DeliveryError, TrialInfo
 
@@ -80,7 +80,7 @@ class MemorySink:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMlflowServer]:
-    """One for all tests of this folder: each uses an experiment of its own."""
+    """One for all tests that leave it alive, each in an experiment of its own."""
     with LocalMlflowServer(tmp_path_factory.mktemp("results")) as server:
         yield server
 
@@ -141,6 +141,6 @@ def write_result() -> Callable[[TrialInfo], None]:
             eval_time_s=1.0,
             efficiency=Efficiency(40, 60, 5, 1000, 0.5),
         )
-        write_json_atomically(trial.directory / "result.json", report.to_json())
+        write_json(trial.directory / "result.json", report.to_json())
 
     return write

@@ -2,6 +2,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from apt_core.trainer.metric_log import JsonlWriter
 from orchestrator.execution.status import TrialState, write_status
 from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.sink import DeliveryError, TrialInfo
+from tests.small_disk import KINDS, small_disk
 
 MakeStep = Callable[..., StepMetrics]
 MemorySink = Any
@@ -163,3 +165,25 @@ def test_closing_a_shipper_without_trials_is_quick(sink: MemorySink) -> None:
     began = time.monotonic()
     assert shipper.close() == []
     assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_too_full_for_the_cursor_neither_loses_nor_doubles(
+    sink: MemorySink, step_metrics: MakeStep, sweep: TrialInfo, tmp_path: Path, kind: str
+) -> None:
+    with small_disk(tmp_path / "disk", kind) as disk:
+        trial = TrialInfo("c0ffee", "apt 0.6", disk.folder, parent=sweep)
+        write_status(trial.directory, TrialState.RUNNING)
+        with JsonlWriter(trial.directory / "metrics.jsonl") as writer:
+            for step in range(10):
+                writer.write(step_metrics(step))
+        disk.fill()
+        shipper = Shipper(sink, poll_s=0.01, max_backoff_s=0.05)
+        shipper.add(trial)
+        shipper.start()
+        (told,) = shipper.flush(0.5)
+        assert "tracking.json: cannot be written" in told
+        assert disk.told in told
+        disk.free()
+        assert shipper.close(5.0) == []
+        assert sorted(step for _, _, step, _ in sink.only().points) == list(range(10))
