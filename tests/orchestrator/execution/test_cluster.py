@@ -121,3 +121,18 @@ def test_a_cluster_of_ours_has_no_dashboard_and_reports_to_nobody(
         assert nodes() == ()
         assert {name: os.environ[name] for name in NO_TELEMETRY} == NO_TELEMETRY
     assert started[0]["include_dashboard"] is False
+
+
+def test_nodes_of_a_shared_cluster_are_asked_for_anew_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listing = LISTING[:1]
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    monkeypatch.setattr(ray, "nodes", lambda: listing)
+    with cluster("auto") as nodes:
+        assert [node.name for node in nodes()] == ["head"]
+        listing = LISTING
+        assert [node.name for node in nodes()] == ["head", "gpus"]
+    with cluster(None) as nodes:  # our own does not change, and must not be asked when it is dead
+        listing = []
+        assert [node.name for node in nodes()] == ["head", "gpus"]
