@@ -82,7 +82,8 @@ def run_here(plan: Plan) -> int:
     trace = plan.sweep_dir / TRACE_FILE
     with only_driver_of(plan), recording(trace, "aptune train --local"), span("launch"):
         code = _run(plan, rank, console)
-    say_goodput(plan.sweep_dir, console)
+    if code == EXIT_OK:
+        say_goodput(plan.sweep_dir, console)
     return code
 
 
