@@ -1,0 +1,45 @@
+"""Clients of the cluster in `test_head_loss.py`; each call is a process: a driver dies with its head.
+
+    python -m tests.ray_state begin|look ADDRESS
+"""
+
+import json
+import sys
+
+import ray
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+NAMESPACE = "aptune-test"
+KEY, VALUE = "aptune:kept", "by the head's successor"
+
+
+@ray.remote(resources={"elsewhere": 1}, num_cpus=0)
+class Counter:
+    """State in the memory of a worker node."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def next(self) -> int:
+        self.count += 1
+        return self.count
+
+
+def begin() -> dict[str, object]:
+    """Leave something with the worker node, and something with the head."""
+    counter = Counter.options(name="counter", lifetime="detached").remote()
+    _internal_kv_put(KEY, VALUE, True)
+    return look(counter)
+
+
+def look(counter: object = None) -> dict[str, object]:
+    """Count once more; what a client finds in the cluster."""
+    found = counter or ray.get_actor("counter")
+    count = ray.get(found.next.remote(), timeout=120)
+    alive = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    return {"count": count, "kept": _internal_kv_get(KEY).decode(), "nodes": alive}
+
+
+if __name__ == "__main__":
+    ray.init(address=sys.argv[2], namespace=NAMESPACE, log_to_driver=False)
+    print(json.dumps({"begin": begin, "look": look}[sys.argv[1]]()))
