@@ -1,6 +1,6 @@
-"""Clients of the cluster in `test_head_loss.py`; each call is a process: a driver dies with its head.
+"""Clients of the cluster in `test_head_loss.py`, each in a process of its own.
 
-    python -m tests.ray_state begin|look ADDRESS
+python -m tests.ray_state begin|look ADDRESS
 """
 
 import json
@@ -42,4 +42,5 @@ def look(counter: object = None) -> dict[str, object]:
 
 if __name__ == "__main__":
     ray.init(address=sys.argv[2], namespace=NAMESPACE, log_to_driver=False)
-    print(json.dumps({"begin": begin, "look": look}[sys.argv[1]]()))
+    found = {"begin": begin, "look": look}[sys.argv[1]]()
+    sys.stdout.write(json.dumps(found) + "\n")

@@ -21,19 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-REPOSITORY = Path(__file__).parents[1]
-DOCKER = REPOSITORY / "docker"
+from tests.deploy_files import ROOT, compose_services
+
+DOCKER = ROOT / "docker"
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120
 Row = tuple[Any, ...]
-
-
-def compose() -> Mapping[str, Any]:
-    """The compose file, its merge keys resolved."""
-    content: Mapping[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
-    return content
 
 
 def free_port(host: str = HOST) -> int:
@@ -45,7 +39,7 @@ def free_port(host: str = HOST) -> int:
 def program(name: str, package: str, *places: str) -> Path:
     """A program of the system; skips the test that asks where its package is missing."""
     found = [path for place in places for path in sorted(Path("/").glob(place))]
-    found += [Path(path).resolve()] if (path := shutil.which(name)) else []
+    found += [Path(path)] if (path := shutil.which(name)) else []
     if not found:
         pytest.skip(f"{name} is not installed (Debian: apt-get install {package})")
     return found[-1]
@@ -154,7 +148,7 @@ def query(server: Server, password: str, statement: str, database: str) -> list[
     """What PostgreSQL answers to the account of the compose file."""
     import psycopg2
 
-    user = compose()["services"]["postgres"]["environment"]["POSTGRES_USER"]
+    user = compose_services()["postgres"]["environment"]["POSTGRES_USER"]
     connection = psycopg2.connect(
         host=HOST, port=server.port, user=user, password=password, dbname=database
     )
@@ -171,7 +165,7 @@ def query(server: Server, password: str, statement: str, database: str) -> list[
 def postgres(password: str) -> Iterator[Server]:
     """PostgreSQL with the accounts and databases of the compose file."""
     initdb = program("initdb", "postgresql", "usr/lib/postgresql/*/bin/initdb")
-    environment = compose()["services"]["postgres"]["environment"]
+    environment = compose_services()["postgres"]["environment"]
     user = unprivileged()
     with private_folder("pg", **user) as folder:
         options = {**user, "cwd": folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}}
@@ -189,7 +183,7 @@ def postgres(password: str) -> Iterator[Server]:
         assert made.returncode == 0, made.stdout + made.stderr
         port = free_port()
         where = ["-D", "data", "-p", str(port), "-h", HOST, "-k", str(folder), "-c", "fsync=off"]
-        command = [str(initdb.with_name("postgres")), *where]
+        command = [str(initdb.resolve().with_name("postgres")), *where]
         server = Server(folder, port, command, lambda: accepts(port), options)
         with running(server):
             statements = (DOCKER / "databases.sql").read_text()
@@ -223,7 +217,7 @@ class Tracking:
     def serving(self) -> Iterator[str]:
         """The address of the running server."""
         port = free_port()
-        told = compose()["services"]["tracking"]["command"]
+        told = compose_services()["tracking"]["command"]
         changed = ("--host", "--port", "--allowed", "--workers")  # a second worker is slow to start
         kept = [part for part in told if not part.startswith(changed)]
         server = Server(
@@ -242,7 +236,7 @@ class Tracking:
 
 def tracking(folder: Path, database: Server, secrets: Path) -> Tracking:
     """The compose file's environment, with our addresses in the place of its names."""
-    given = compose()["services"]["tracking"]["environment"]
+    given = compose_services()["tracking"]["environment"]
     there = f"{HOST}:{database.port}"
     settings = folder / "basic_auth.ini"
     settings.write_text((DOCKER / "basic_auth.ini").read_text().replace("postgres:5432", there))
@@ -264,8 +258,8 @@ def redis(password: str) -> Iterator[Server]:
     binary = program("redis-server", "redis-server")
     with private_folder("redis") as folder:
         port = free_port()
-        settings = (DOCKER / "redis.conf").read_text()
-        ours = f"dir {folder}\nport {port}\nbind {HOST}\nrequirepass {password}\n"
+        settings = (DOCKER / "redis.conf").read_text().replace("dir /data", f"dir {folder}")
+        ours = f"port {port}\nbind {HOST}\nrequirepass {password}\n"
         server = Server(
             folder,
             port,

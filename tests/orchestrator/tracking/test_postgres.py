@@ -41,9 +41,7 @@ def database(secrets: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def prepared(
-    database: Server, secrets: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Tracking:
+def prepared(database: Server, secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     """Migrated, once; the server has not been started yet."""
     told = tracking(tmp_path_factory.mktemp("tracking"), database, secrets)
     done = told.prepare()
@@ -154,9 +152,9 @@ def test_a_lost_driver_and_a_lost_database_cost_no_point_and_double_none(
     assert uri[0].startswith("mlflow-artifacts:/")  # clients need no key of the store
     (stored,) = (prepared.folder / "artifacts").rglob("result.json")
     assert stored.read_bytes() == (trial.directory / "result.json").read_bytes()
-    assert os.environ["MLFLOW_TRACKING_PASSWORD"] not in (
-        prepared.folder / "server.log"
-    ).read_text()
+    assert (
+        os.environ["MLFLOW_TRACKING_PASSWORD"] not in (prepared.folder / "server.log").read_text()
+    )
 
 
 @pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"two more starts of MLflow: {NIGHTLY}=1")
