@@ -49,11 +49,16 @@ class RayHead:
     """For clients: the job server's address and the token among it."""
     command: Sequence[str]
     folder: Path
+    has_dashboard: bool = True
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         self.process = start_ray(self.command, self.folder / "head.log", self.environment)
-        _wait_until_it_answers(self.address, self.process, self.folder / "head.log")
+        log = self.folder / "head.log"
+        if self.has_dashboard:
+            _wait_until_it_answers(self.address, self.process, log)
+        else:
+            _wait_until_it_listens(self.cluster_address, self.process, log)
 
     def kill(self) -> None:
         """As a machine dies: every process of the node, drivers of jobs among them."""
@@ -75,12 +80,15 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(store: Mapping[str, str] | None = None, *options: str) -> Iterator[RayHead]:
+def ray_head(
+    store: Mapping[str, str] | None = None, *options: str, has_dashboard: bool = True
+) -> Iterator[RayHead]:
     """Start a head; afterwards nothing of it is left.
 
     Args:
         store: More environment for the head itself, e.g. where its state outlives it.
         options: More options for `ray start`.
+        has_dashboard: Whether it has a job server, which takes as long as the rest to start.
     """
     folder = Path(tempfile.mkdtemp(prefix="apt-h-", dir="/tmp"))  # Ray's sockets want short paths
     token = folder / "token"
@@ -98,8 +106,9 @@ def ray_head(store: Mapping[str, str] | None = None, *options: str) -> Iterator[
         "RAY_ADDRESS": address,
         **(store or {}),
     }
-    command = [*_arguments(folder, ports), *options]
-    head = RayHead(address, f"{NODE}:{ports['port']}", environment, command, folder)
+    command = [*_arguments(folder, ports), f"--include-dashboard={has_dashboard}", *options]
+    cluster_address = f"{NODE}:{ports['port']}"
+    head = RayHead(address, cluster_address, environment, command, folder, has_dashboard)
     try:
         head.start()
         yield head
@@ -160,6 +169,18 @@ def _wait_until_it_answers(address: str, process: "subprocess.Popen[bytes]", log
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"no answer from {address}: {log.read_text(errors='replace')}")
+
+
+def _wait_until_it_listens(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    host, _, port = address.partition(":")
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"nobody listens at {address}: {log.read_text(errors='replace')}")
 
 
 def end_family(process: "subprocess.Popen[bytes]") -> None:

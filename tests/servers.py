@@ -48,7 +48,7 @@ def program(name: str, package: str, *places: str) -> Path:
 def wait_until(is_there: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not is_there():
-        told = f"{process.args}: {log.read_text(errors='replace')[-3000:]}"
+        told = f"{process.args!r}: {log.read_text(errors='replace')[-3000:]}"
         assert process.poll() is None, f"ended with {process.returncode}: {told}"
         assert time.monotonic() < deadline, f"no answer: {told}"
         time.sleep(0.1)
@@ -129,7 +129,7 @@ def private_folder(name: str, **owner: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"apt-{name}-", dir="/tmp"))
     try:
         if owner:
-            shutil.chown(folder, **owner)  # type: ignore[call-overload]
+            shutil.chown(folder, **owner)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -168,7 +168,11 @@ def postgres(password: str) -> Iterator[Server]:
     environment = compose_services()["postgres"]["environment"]
     user = unprivileged()
     with private_folder("pg", **user) as folder:
-        options = {**user, "cwd": folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}}
+        options: dict[str, Any] = {
+            **user,
+            "cwd": folder,
+            "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+        }
         name = environment["POSTGRES_USER"]
         (folder / "password").write_text(password)
         shutil.chown(folder / "password", user.get("user", os.getuid()))

@@ -16,6 +16,7 @@ PAGES = (
     "CHANGELOG.md",
     "apt_core/README.md",
     "docs/cluster.md",
+    "docs/deploy.md",
     "docs/failures.md",
 )
 YAML_BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

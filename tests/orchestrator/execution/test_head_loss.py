@@ -33,7 +33,7 @@ STEPS = 2000
 
 
 @pytest.fixture
-def head() -> Iterator[RayHead]:
+def head(request: pytest.FixtureRequest) -> Iterator[RayHead]:
     told = compose_services()["head"]["environment"]
     with redis(PASSWORD) as server:
         store = {
@@ -43,7 +43,8 @@ def head() -> Iterator[RayHead]:
                 "RAY_gcs_rpc_server_reconnect_timeout_s"
             ],
         }
-        with ray_head(store, f"--redis-password={PASSWORD}") as head:
+        password = f"--redis-password={PASSWORD}"
+        with ray_head(store, password, has_dashboard=request.param) as head:
             yield head
 
 
@@ -86,6 +87,7 @@ def run(head: RayHead, module: str, *args: str) -> "subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.parametrize("head", [False], indirect=True, ids=[""])
 @pytest.mark.usefixtures("worker")
 def test_the_successor_of_a_killed_head_knows_its_nodes_actors_and_keys(head: RayHead) -> None:
     before = client(head, "begin")
@@ -100,6 +102,7 @@ def test_the_successor_of_a_killed_head_knows_its_nodes_actors_and_keys(head: Ra
     assert nodes_now[WORKER] == nodes[WORKER]  # it has never left
 
 
+@pytest.mark.parametrize("head", [True], indirect=True, ids=[""])
 @pytest.mark.slow
 @pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"takes minutes: {NIGHTLY}=1")
 def test_a_grid_submitted_again_goes_on_where_the_head_died(head: RayHead, tmp_path: Path) -> None:
