@@ -4,5 +4,6 @@ FROM chrislusf/seaweedfs:3.97
 COPY --chmod=755 docker/start-store.sh /usr/local/bin/start-store
 RUN mkdir -p /data && chown 1000:1000 /data
 USER 1000
+WORKDIR /data
 EXPOSE 8333
 ENTRYPOINT ["start-store"]

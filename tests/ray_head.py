@@ -32,7 +32,8 @@ PORTS = (
     "object-manager-port",
     "ray-client-server-port",
 )
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 240
+STARTED = b"Ray runtime started"
 OURS = ("RayTrainWorker", "TrainController", "ImplicitFunc", "jobs.cli", "aptune sweep")
 """In the command lines of processes that belong to a job, not to the cluster."""
 
@@ -53,12 +54,13 @@ class RayHead:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        self.process = start_ray(self.command, self.folder / "head.log", self.environment)
         log = self.folder / "head.log"
+        begin = log.stat().st_size if log.exists() else 0
+        self.process = start_ray(self.command, log, self.environment)
         if self.has_dashboard:
             _wait_until_it_answers(self.address, self.process, log)
         else:
-            _wait_until_it_listens(self.cluster_address, self.process, log)
+            _wait_until_it_says_so(self.process, log, begin)
 
     def kill(self) -> None:
         """As a machine dies: every process of the node, drivers of jobs among them."""
@@ -121,11 +123,12 @@ def start_ray(
     options: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     """`ray start` as a process that stays; nobody may tell it to join another cluster."""
+    known = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
     with log.open("ab") as output:
         return subprocess.Popen(
             [Path(sys.executable).with_name("ray"), "start", "--block", *options],
             cwd=log.parent,
-            env={name: value for name, value in environment.items() if name != "RAY_ADDRESS"},
+            env={**known, "PYTHONUNBUFFERED": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -171,16 +174,14 @@ def _wait_until_it_answers(address: str, process: "subprocess.Popen[bytes]", log
     raise AssertionError(f"no answer from {address}: {log.read_text(errors='replace')}")
 
 
-def _wait_until_it_listens(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    host, _, port = address.partition(":")
+def _wait_until_it_says_so(process: "subprocess.Popen[bytes]", log: Path, begin: int) -> None:
+    """That all of the node has started: Ray's ports are open before its node can be used."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text(errors="replace")
-        with socket.socket() as probe:
-            if probe.connect_ex((host, int(port))) == 0:
-                return
+    while STARTED not in (said := log.read_bytes()[begin:]):
+        told = said.decode(errors="replace")
+        assert process.poll() is None, told
+        assert time.monotonic() < deadline, f"not started: {told}"
         time.sleep(0.1)
-    raise AssertionError(f"nobody listens at {address}: {log.read_text(errors='replace')}")
 
 
 def end_family(process: "subprocess.Popen[bytes]") -> None:

@@ -79,7 +79,6 @@ class Server:
     command: list[str]
     is_there: Callable[[], bool]
     options: Mapping[str, Any] = field(default_factory=dict)
-    standard_input: bytes = b""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -90,15 +89,12 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 **self.options,
             )
-        assert self.process.stdin is not None
-        self.process.stdin.write(self.standard_input)
-        self.process.stdin.close()
         wait_until(self.is_there, self.process, self.log)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -264,12 +260,8 @@ def redis(password: str) -> Iterator[Server]:
         port = free_port()
         settings = (DOCKER / "redis.conf").read_text().replace("dir /data", f"dir {folder}")
         ours = f"port {port}\nbind {HOST}\nrequirepass {password}\n"
-        server = Server(
-            folder,
-            port,
-            [str(binary), "-"],
-            lambda: accepts(port),
-            standard_input=(settings + ours).encode(),
-        )
+        (folder / "redis.conf").write_text(settings + ours)
+        command = [str(binary), str(folder / "redis.conf")]
+        server = Server(folder, port, command, lambda: accepts(port))
         with running(server):
             yield server
