@@ -1,29 +1,27 @@
-# aptune on NVIDIA GPUs. The "devel" base brings nvcc, with which DeepSpeed builds its fused optimizers.
+# aptune on NVIDIA GPUs. The torch wheel brings CUDA's libraries; the driver comes from the host, through the NVIDIA
+# container toolkit. There is no nvcc: our optimizer is torch's own fused AdamW, and nothing is compiled at run time.
 #   docker build -f docker/cuda.Dockerfile -t aptune:cuda .
-# CUDA_IMAGE has to carry the CUDA version that the torch wheel was built for:
-#   python -c 'import torch; print(torch.version.cuda)'
-# The CI does not build images.
-ARG CUDA_IMAGE=nvidia/cuda:13.0.1-devel-ubuntu24.04
-
-FROM python:3.11-slim AS build
+# The CI builds no images.
+FROM python:3.11.14-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-RUN pip install --no-cache-dir build
+COPY constraints.txt .
+RUN python -m venv /opt/aptune \
+ && /opt/aptune/bin/pip install "$(grep '^torch==' constraints.txt)"
 COPY . .
-RUN python -m build --wheel --outdir /dist .
+RUN /opt/aptune/bin/pip install --constraint constraints.txt ".[cluster]"
 
-FROM ${CUDA_IMAGE}
+FROM python:3.11.14-slim-bookworm
+# `ray up` copies files into the container by rsync, and its head logs in to the other nodes by ssh.
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install --no-install-recommends -y \
-      build-essential openssh-client python3 python3-dev python3-venv rsync \
+ && DEBIAN_FRONTEND=noninteractive apt-get install --no-install-recommends -y openssh-client rsync \
  && rm -rf /var/lib/apt/lists/*
-RUN python3 -m venv /opt/aptune
-ENV PATH=/opt/aptune/bin:$PATH
-COPY constraints.txt /tmp/constraints.txt
-RUN pip install --no-cache-dir "$(grep '^torch==' /tmp/constraints.txt)"
-COPY --from=build /dist /tmp/dist
-RUN wheel=$(ls /tmp/dist/*.whl) \
- && pip install --no-cache-dir --constraint /tmp/constraints.txt "${wheel}[cluster]" \
- && rm -r /tmp/dist
-# `ray up` runs as root inside the container; add a user of your own for anything else.
+COPY --from=build /opt/aptune /opt/aptune
+COPY --chmod=755 docker/with-secrets.sh /usr/local/bin/with-secrets
+ENV PATH=/opt/aptune/bin:$PATH PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0 \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+RUN useradd --uid 1000 --create-home aptune \
+ && install -d -o aptune /srv/aptune /srv/aptune/runs
+USER 1000
 WORKDIR /srv/aptune
-CMD ["bash"]
+CMD ["aptune", "--help"]

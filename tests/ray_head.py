@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +32,13 @@ PORTS = (
     "object-manager-port",
     "ray-client-server-port",
 )
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 240
+STARTED = b"Ray runtime started"
 OURS = ("RayTrainWorker", "TrainController", "ImplicitFunc", "jobs.cli", "aptune sweep")
 """In the command lines of processes that belong to a job, not to the cluster."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class RayHead:
     """A running head."""
 
@@ -47,11 +48,29 @@ class RayHead:
     """``host:port``, as `ray.init` takes it."""
     environment: Mapping[str, str]
     """For clients: the job server's address and the token among it."""
-    process: "subprocess.Popen[bytes]"
+    command: Sequence[str]
+    folder: Path
+    has_dashboard: bool = True
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        log = self.folder / "head.log"
+        begin = log.stat().st_size if log.exists() else 0
+        self.process = start_ray(self.command, log, self.environment)
+        if self.has_dashboard:
+            _wait_until_it_answers(self.address, self.process, log)
+        else:
+            _wait_until_it_says_so(self.process, log, begin)
+
+    def kill(self) -> None:
+        """As a machine dies: every process of the node, drivers of jobs among them."""
+        if self.process is not None:
+            end_family(self.process)
 
     def processes_of_jobs(self) -> list[str]:
         """Command lines of what jobs have running."""
         lines = []
+        assert self.process is not None
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
                 line = " ".join(process.cmdline())
@@ -63,13 +82,21 @@ class RayHead:
 
 
 @contextmanager
-def ray_head() -> Iterator[RayHead]:
-    """Start a head; afterwards nothing of it is left."""
+def ray_head(
+    store: Mapping[str, str] | None = None, *options: str, has_dashboard: bool = True
+) -> Iterator[RayHead]:
+    """Start a head; afterwards nothing of it is left.
+
+    Args:
+        store: More environment for the head itself, e.g. where its state outlives it.
+        options: More options for `ray start`.
+        has_dashboard: Whether it has a job server, which takes as long as the rest to start.
+    """
     folder = Path(tempfile.mkdtemp(prefix="apt-h-", dir="/tmp"))  # Ray's sockets want short paths
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
-    ports = _free_ports()
+    ports = free_ports(NODE)
     address = f"http://{HOST}:{ports['dashboard-port']}"
     environment = {
         **os.environ,
@@ -78,30 +105,39 @@ def ray_head() -> Iterator[RayHead]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "NO_PROXY": f"{HOST},{NODE}",
+        "RAY_ADDRESS": address,
+        **(store or {}),
     }
-    environment.pop("RAY_ADDRESS", None)
-    with (folder / "head.log").open("wb") as log:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("ray"), "start", *_arguments(folder, ports)],
-            cwd=folder,
-            env=environment,
-            stdout=log,
+    command = [*_arguments(folder, ports), f"--include-dashboard={has_dashboard}", *options]
+    cluster_address = f"{NODE}:{ports['port']}"
+    head = RayHead(address, cluster_address, environment, command, folder, has_dashboard)
+    try:
+        head.start()
+        yield head
+    finally:
+        head.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_ray(
+    options: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """`ray start` as a process that stays; nobody may tell it to join another cluster."""
+    known = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("ray"), "start", "--block", *options],
+            cwd=log.parent,
+            env={**known, "PYTHONUNBUFFERED": "1"},
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        _wait_until_it_answers(address, process, folder / "head.log")
-        clients = {**environment, "RAY_ADDRESS": address}
-        yield RayHead(address, f"{NODE}:{ports['port']}", clients, process)
-    finally:
-        _end(process)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _arguments(folder: Path, ports: Mapping[str, int]) -> list[str]:
     return [
         "--head",
-        "--block",
         *(f"--{name}={port}" for name, port in ports.items()),
         f"--node-ip-address={NODE}",
         f"--dashboard-host={HOST}",
@@ -113,13 +149,13 @@ def _arguments(folder: Path, ports: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _free_ports() -> dict[str, int]:
-    """All at once, so that they differ."""
+def free_ports(host: str) -> dict[str, int]:
+    """For every service of a node; all at once, so that they differ."""
     with ExitStack() as stack:
         ports = {}
         for name in PORTS:
             probe = stack.enter_context(socket.socket())
-            probe.bind((NODE, 0))
+            probe.bind((host, 0))
             ports[name] = int(probe.getsockname()[1])
         return ports
 
@@ -138,7 +174,17 @@ def _wait_until_it_answers(address: str, process: "subprocess.Popen[bytes]", log
     raise AssertionError(f"no answer from {address}: {log.read_text(errors='replace')}")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _wait_until_it_says_so(process: "subprocess.Popen[bytes]", log: Path, begin: int) -> None:
+    """That all of the node has started: Ray's ports are open before its node can be used."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while STARTED not in (said := log.read_bytes()[begin:]):
+        told = said.decode(errors="replace")
+        assert process.poll() is None, told
+        assert time.monotonic() < deadline, f"not started: {told}"
+        time.sleep(0.1)
+
+
+def end_family(process: "subprocess.Popen[bytes]") -> None:
     """SIGKILL for the whole family: nothing in it is worth the half minute of a graceful end."""
     family = [psutil.Process(process.pid)] if process.poll() is None else []
     family += [child for one in family for child in one.children(recursive=True)]

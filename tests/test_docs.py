@@ -16,6 +16,7 @@ PAGES = (
     "CHANGELOG.md",
     "apt_core/README.md",
     "docs/cluster.md",
+    "docs/deploy.md",
     "docs/failures.md",
     "docs/observability.md",
     "docs/plan.md",

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel's members, declared dependencies, pins, and the cluster files."""
+"""What is shipped: the wheel's members, declared dependencies, pins."""
 
 import ast
 import re
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -136,46 +135,6 @@ def test_pins_are_exact_and_satisfy_the_declared_ranges(project: Mapping[str, An
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin is not None, f"{requirement.name} has no pin"
         assert requirement.specifier.contains(pin, prereleases=True), f"{requirement}: {pin}"
-
-
-def test_cluster_yaml_satisfies_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    import json
-
-    import ray
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    monkeypatch.setenv("HOME", str(tmp_path))
-    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
-    schema = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
-    jsonschema.validate(config, json.loads(schema.read_text()))
-    validate_config(prepare_config(config))
-
-
-def test_a_cluster_yaml_with_a_misspelt_key_is_refused() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    import json
-
-    import ray
-
-    config = yaml.safe_load((ROOT / "cluster.yaml").read_text()) | {"max_wrokers": 3}
-    schema = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
-    with pytest.raises(jsonschema.ValidationError, match="max_wrokers"):
-        jsonschema.validate(config, json.loads(schema.read_text()))
-
-
-def test_compose_publishes_on_loopback_only() -> None:
-    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
-    ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 2
-    assert all(port.startswith("127.0.0.1:") for port in ports)
-
-
-def test_compose_builds_from_a_dockerfile_that_exists() -> None:
-    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
-    files = {service["build"]["dockerfile"] for service in services.values() if "build" in service}
-    assert files
-    assert all((ROOT / name).is_file() for name in files)
 
 
 def test_the_licence_is_the_apache_licence_and_the_project_says_so(
