@@ -61,9 +61,8 @@ def marks_of_number(row: Row, *, is_measured: bool) -> tuple[str, ...]:
         Missing trials, mixed modes, and, of a measured number, mixed machines. How many seeds
         there are and that there is no baseline, every number says by itself.
     """
-    begins = (MIXED_MODES_MARK, CHOSEN_MARK)
-    if is_measured:
-        begins += (MIXED_HARDWARE_MARK, OTHER_HARDWARE_MARK)
+    hardware = (MIXED_HARDWARE_MARK, OTHER_HARDWARE_MARK) if is_measured else ()
+    begins = (MIXED_MODES_MARK, CHOSEN_MARK, *hardware)
     found = [mark for mark in row.marks if mark.startswith(begins)]
     return (*_trials(row), *found)
 

@@ -32,10 +32,12 @@ def test_a_tracking_server_alone_is_enough(
     source.add(Trial("ft"), "FINISHED")
     source.set_members("s1", 1, Trial("ft").run_id, "pending0")
     asked = []
-    monkeypatch.setattr(
-        "orchestrator.tracking.mlflow_source.MlflowSource",
-        lambda uri: asked.append(uri) or source,
-    )
+
+    def connect(uri: str) -> FolderSource:
+        asked.append(uri)
+        return source
+
+    monkeypatch.setattr("orchestrator.tracking.mlflow_source.MlflowSource", connect)
     assert report("demo", tracking_uri="http://tracker", into=tmp_path / "into") == 0
     assert asked == ["http://tracker"]
     page = (tmp_path / "into" / "demo" / "report" / "report.md").read_text()

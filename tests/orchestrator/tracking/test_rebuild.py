@@ -2,6 +2,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ class FolderSource:
         self.calls.append(f"history of {run.run}")
         return [LINE]
 
-    def add(self, trial: Trial, state: str, *, sweep: str = "s1", **changes: object) -> TrackedRun:
+    def add(self, trial: Trial, state: str, *, sweep: str = "s1", **changes: Any) -> TrackedRun:
         run = TrackedRun(f"{sweep}-{trial.run_id}", trial.run_id, trial.arm, "exp", state)
         run = replace(run, **changes)
         self.runs.setdefault(sweep, []).append(run)
