@@ -62,7 +62,7 @@ def advice(forecast: Forecast, request: PlanRequest) -> Iterator[str]:
     if largest:
         yield f"on {on}: {forecast.rows} rows do not fit under any stage, {largest} would"
     else:
-        yield f"on {on}: not even one row fits under any stage; {_ways_out(request)}"
+        yield f"on {on}: not even one row fits under any stage; {_ways_out(forecast, request)}"
     yield from _start(forecast)
 
 
@@ -76,12 +76,14 @@ def _start(forecast: Forecast) -> Iterator[str]:
         )
 
 
-def _ways_out(request: PlanRequest) -> str:
+def _ways_out(forecast: Forecast, request: PlanRequest) -> str:
     ways = ["more GPUs", "fewer tokens per row"]
     if not request.config.hardware.gradient_checkpointing:
         ways.append("hardware.gradient_checkpointing=true")
     if request.config.hardware.precision == "fp32":
         ways.append("hardware.precision=bf16")
+    if any(entry.phase.params.writers for entry in forecast.phases):
+        ways.append("pruning.use_kurtosis=false (it copies every writer in fp32)")
     if request.config.switches.distill:
         ways.append("ablation=w/o_Ds (no teacher)")
     return f"try {', '.join(ways)}"
