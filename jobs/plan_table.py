@@ -128,14 +128,10 @@ def _gib(num_bytes: int) -> str:
 
 
 def _fits(forecast: Forecast) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=f"Largest micro-batch in {forecast.available / GIB:.1f} GiB, all phases",
-        title_justify="left",
-    )
+    """The largest micro-batch that every phase takes."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("ZeRO", justify="right")
-    table.add_column("rows per worker", justify="right")
+    table.add_column(f"rows that fit into {forecast.available / GIB:.1f} GiB", justify="right")
     for fit in forecast.fits:
         table.add_row(str(fit.stage), str(fit.rows) if fit.rows else "none fits")
     return table
