@@ -30,7 +30,7 @@ def test_every_family_names_its_activation_and_its_dropouts(family: str, habits:
 
 def test_without_dropout_nothing_is_dropped() -> None:
     habits = habits_of(loaded("roberta", dropout=0.0))
-    assert not (habits.hidden_dropout or habits.attention_dropout or habits.inner_dropout)
+    assert habits == Habits("layer", "gelu", False, False, False)
 
 
 def test_frozen_tables_count_for_nothing_and_learning_ones_once() -> None:
