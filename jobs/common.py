@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from typer.exceptions import Abort, TyperException
 
 from apt_core.config import Ablation, ExperimentConfig, load_config
@@ -182,6 +183,14 @@ def say_error(message: str) -> None:
 def say(console: Console, text: str) -> None:
     """Print plain text, long paths unbroken."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table at its full width: in a log, a cut id or number is of no use."""
+    unlimited = console.options.update(max_width=10_000)
+    width = console.measure(table, options=unlimited).maximum
+    wide = Console(file=console.file, width=max(console.width, width))
+    wide.print(table)
 
 
 def make_console() -> Console:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import yaml
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from apt_core.config import PruneTimes, TrainingPlan, config_to_json
 from apt_core.errors import UserError
 from apt_core.tuner.schedule import tuning_budget
-from jobs.common import EXIT_OK, make_console, say
+from jobs.common import EXIT_OK, make_console, print_whole, say
 from jobs.estimate import estimate, num_adapter_params
 from jobs.planning import Plan, PlannedTrial
 from orchestrator.execution.address import PRIVATE, check_address
@@ -39,7 +38,7 @@ def describe(plan: Plan) -> int:
     data = yaml.safe_dump(config_to_json(plan.config), sort_keys=False, allow_unicode=False)
     say(console, data)
     say(console, f"# {len(plan.trials)} trials, in this order, below {plan.sweep_dir}")
-    _print_whole(console, trial_table(plan.trials))
+    print_whole(console, trial_table(plan.trials))
     for line in placement_lines(plan):
         say(console, line)
     for group in _by_schedule(plan.trials):
@@ -50,7 +49,7 @@ def describe(plan: Plan) -> int:
             continue
         say(console, steps_line(timetable))
         if timetable.prune.event_steps:
-            _print_whole(console, schedule_table(group[0], timetable))
+            print_whole(console, schedule_table(group[0], timetable))
     say(console, "dry run: nothing was started")
     return EXIT_OK
 
@@ -185,11 +184,3 @@ def _by_schedule(trials: tuple[PlannedTrial, ...]) -> list[list[PlannedTrial]]:
         key = (trial.facts.plan, config.switches, config.tuning, config.distillation, config.model)
         groups.setdefault(repr(key), []).append(trial)
     return list(groups.values())
-
-
-def _print_whole(console: Console, table: Table) -> None:
-    """Print a table at its full width: in a log, a cut id is of no use."""
-    unlimited = console.options.update(max_width=10_000)
-    width = console.measure(table, options=unlimited).maximum
-    wide = Console(file=console.file, width=max(console.width, width))
-    wide.print(table)

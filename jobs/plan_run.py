@@ -13,7 +13,7 @@ from apt_core.capacity.kept import CPU, GPU
 from apt_core.capacity.memory import Division
 from apt_core.capacity.phase import Setup, Speed
 from apt_core.capacity.shapes import SHAPES
-from jobs.common import EXIT_OK, make_console, say
+from jobs.common import EXIT_OK, make_console, print_whole, say
 from jobs.plan_request import Constants, PlanRequest
 from jobs.preflight import hub_train_rows
 
@@ -39,7 +39,7 @@ def say_capacity(request: PlanRequest, *, as_json: bool) -> int:
     from jobs.plan_table import advice, plan_tables
 
     for table in plan_tables(forecast):
-        console.print(table)
+        print_whole(console, table)
     for line in (*advice(forecast, request), *assumptions(request)):
         say(console, line)
     return EXIT_OK
@@ -71,7 +71,8 @@ def forecast_of(request: PlanRequest) -> Forecast:
     with tempfile.TemporaryDirectory() as folder:
         subject = subject_of(request.config, _model_path(request.model, Path(folder)), rows)
     data = request.config.data
-    train_rows = data.num_train_rows or hub_train_rows(data.spec)
+    found = hub_train_rows(data.spec)
+    train_rows = None if found is None else data.num_trained_rows(found)
     setup = Setup(
         subject.rows,
         subject.width,

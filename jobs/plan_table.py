@@ -62,7 +62,7 @@ def advice(forecast: Forecast, request: PlanRequest) -> Iterator[str]:
     if largest:
         yield f"on {on}: {forecast.rows} rows do not fit under any stage, {largest} would"
     else:
-        yield f"on {on}: not even one row fits under any stage; {_ways_out(request)}"
+        yield f"on {on}: not even one row fits under any stage; {_ways_out(forecast, request)}"
     yield from _start(forecast)
 
 
@@ -76,12 +76,14 @@ def _start(forecast: Forecast) -> Iterator[str]:
         )
 
 
-def _ways_out(request: PlanRequest) -> str:
+def _ways_out(forecast: Forecast, request: PlanRequest) -> str:
     ways = ["more GPUs", "fewer tokens per row"]
     if not request.config.hardware.gradient_checkpointing:
         ways.append("hardware.gradient_checkpointing=true")
     if request.config.hardware.precision == "fp32":
         ways.append("hardware.precision=bf16")
+    if any(entry.phase.params.writers for entry in forecast.phases):
+        ways.append("pruning.use_kurtosis=false (it copies every writer in fp32)")
     if request.config.switches.distill:
         ways.append("ablation=w/o_Ds (no teacher)")
     return f"try {', '.join(ways)}"
@@ -126,14 +128,10 @@ def _gib(num_bytes: int) -> str:
 
 
 def _fits(forecast: Forecast) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=f"Largest micro-batch in {forecast.available / GIB:.1f} GiB, all phases",
-        title_justify="left",
-    )
+    """The largest micro-batch that every phase takes."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("ZeRO", justify="right")
-    table.add_column("rows per worker", justify="right")
+    table.add_column(f"rows that fit into {forecast.available / GIB:.1f} GiB", justify="right")
     for fit in forecast.fits:
         table.add_row(str(fit.stage), str(fit.rows) if fit.rows else "none fits")
     return table

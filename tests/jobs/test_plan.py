@@ -21,7 +21,7 @@ def test_a_packaged_model_is_planned_in_tables(capsys: pytest.CaptureFixture[str
         "pruning, taught",
         "first cut",
         "retraining",
-        "Largest micro-batch",
+        "rows that fit into 36.0 GiB",
     ):
         assert text in said
     assert "on 1 x 2 a100-40: hardware.zero_stage=0 takes micro-batches of 16 rows" in said
@@ -54,7 +54,19 @@ def test_seventy_billion_on_four_nodes(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_what_fits_nowhere_says_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        plan("-c", "demo", "--device", "h100", "--memory", "0.1", "--batch-size", "1024") == EXIT_OK
+        plan(
+            "-c",
+            "demo",
+            "--device",
+            "h100",
+            "--memory",
+            "0.1",
+            "--batch-size",
+            "1024",
+            "--micro-batch",
+            "1024",
+        )
+        == EXIT_OK
     )
     said = capsys.readouterr().out
     assert "do not fit under any stage" in said or "not even one row fits" in said

@@ -39,7 +39,7 @@ def test_every_stage_has_a_row_and_the_phase_is_named_once() -> None:
     text = printed(forecast())
     assert text.count("tuning") == 1
     assert "micro-batches of 16 rows" in text
-    assert "Largest micro-batch in 0.1 GiB" in text
+    assert "rows that fit into 0.1 GiB" in text
     assert " s " in text
 
 

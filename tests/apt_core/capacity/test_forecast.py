@@ -34,8 +34,8 @@ def test_the_lowest_stage_that_takes_the_rows_is_chosen() -> None:
 
 
 def test_a_model_that_no_worker_can_hold_whole_cannot_start() -> None:
-    # 4 bytes for each of 1,000,200 parameters; divided among 64 its steps would fit.
-    many = replace(SETUP, division=Division(0, 64))
+    # 4 bytes for each of 1,000,200 parameters; in bf16 and divided its steps would fit.
+    many = replace(SETUP, width=2, division=Division(0, 64))
     forecast = make_forecast((LARGE,), many, available=4_000_799)
     assert (forecast.whole, forecast.can_start) == (4_000_800, False)
     assert forecast.choice is not None
