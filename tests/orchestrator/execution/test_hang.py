@@ -20,7 +20,7 @@ NIGHTLY = "APTUNE_NIGHTLY"
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"starts four workers: {NIGHTLY}=1")
 def test_a_hung_collective_restarts_the_trial_from_its_checkpoint(tmp_path: Path) -> None:
-    workers = WorkerGroup(num_workers=2, cpus_per_worker=0.5, collective_timeout_s=5)
+    workers = WorkerGroup(num_workers=2, cpus_per_worker=0.5, collective_timeout_s=20)
     spec = replace(trial(tmp_path, "hang"), workers=workers)
     with StopSignal() as stop:
         outcome = run_sweep([spec], SweepSettings(tmp_path, max_failures=1), stop=stop)

@@ -19,7 +19,7 @@ from tests.flapping_front import Front, flapping_front, flaps
 pytestmark = pytest.mark.services
 
 NUM_FLAPS = 20
-NUM_STEPS = 400
+NUM_STEPS = 200
 MakeStep = Callable[..., StepMetrics]
 Point = tuple[int, int, float]
 
@@ -69,7 +69,7 @@ def test_a_server_that_fails_twenty_times_ends_with_every_point_once(
 ) -> None:
     monkeypatch.setattr(shipment, "LINES_PER_DELIVERY", 5)
     sink = open_sink(front, "twenty times")
-    front.follow(flaps(NUM_FLAPS, seed=20))
+    front.follow(flaps(NUM_FLAPS, seed=5))
     write_status(trial.directory, TrialState.RUNNING)
     steps = [step_metrics(step) for step in range(NUM_STEPS)]
     training = threading.Thread(target=train, args=(trial, steps))
