@@ -33,6 +33,8 @@ PORTS = (
     "ray-client-server-port",
 )
 START_TIMEOUT_S = 240
+MAX_STARTS = 3
+"""On a busy machine: Ray itself gives a node 30 s, and no setting changes that."""
 STARTED = b"Ray runtime started"
 OURS = ("RayTrainWorker", "TrainController", "ImplicitFunc", "jobs.cli", "aptune sweep")
 """In the command lines of processes that belong to a job, not to the cluster."""
@@ -55,12 +57,20 @@ class RayHead:
 
     def start(self) -> None:
         log = self.folder / "head.log"
-        begin = log.stat().st_size if log.exists() else 0
-        self.process = start_ray(self.command, log, self.environment)
-        if self.has_dashboard:
-            _wait_until_it_answers(self.address, self.process, log)
-        else:
-            _wait_until_it_says_so(self.process, log, begin)
+        for tries_left in reversed(range(MAX_STARTS)):
+            begin = log.stat().st_size if log.exists() else 0
+            self.process = start_ray(self.command, log, self.environment)
+            try:
+                if self.has_dashboard:
+                    _wait_until_it_answers(self.address, self.process, log)
+                else:
+                    _wait_until_it_says_so(self.process, log, begin)
+            except AssertionError:
+                self.kill()
+                if not tries_left:
+                    raise
+            else:
+                return
 
     def kill(self) -> None:
         """As a machine dies: every process of the node, drivers of jobs among them."""
