@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +98,22 @@ def run_payload(
     if should_stop():
         raise TrainingStoppedError("stopped before it began")
     prepare_process(WorkerGroup(**payload["workers"]))
-    node = platform.node()
+    tell = partial(write_status, run_dir, launch_id=launch_id, node=platform.node())
     if rank == 0:
-        write_status(run_dir, TrialState.RUNNING, launch_id=launch_id, node=node)
+        tell(TrialState.RUNNING)
     try:
         # Before anything is read or written in the folder; the other ranks wait at a barrier.
         with _alone(payload, run_dir) if rank == 0 else nullcontext():
             report = _train(payload, run_dir, should_stop=should_stop, **options)
     except TrainingStoppedError as stopped:
         if rank == 0:
-            reason = str(stopped)
-            write_status(run_dir, TrialState.KILLED, reason=reason, launch_id=launch_id, node=node)
+            tell(TrialState.KILLED, reason=str(stopped))
         raise
     except (UserError, TrainingError) as error:
-        write_status(
-            run_dir, TrialState.FAILED, reason=str(error), launch_id=launch_id, rejected=True
-        )
+        tell(TrialState.FAILED, reason=str(error), rejected=True)
         raise
     if rank == 0:
-        write_status(run_dir, TrialState.FINISHED, launch_id=launch_id, node=node)
+        tell(TrialState.FINISHED)
     return report
 
 

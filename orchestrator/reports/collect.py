@@ -55,8 +55,7 @@ def collect(sweep_dir: Path) -> SweepRecords:
             f"{sweep_dir}: no trials/ folder inside. "
             "Give the folder of one sweep, <results_dir>/<name>."
         )
-    reading = _Reading()
-    reading.warnings += _notes(sweep_dir)
+    reading = _Reading(warnings=_notes(sweep_dir))
     members = _members(sweep_dir, reading.warnings)
     for folder in sorted(path for path in trials_dir.iterdir() if path.is_dir()):
         if members is None or folder.name in members:

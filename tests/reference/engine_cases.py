@@ -75,11 +75,8 @@ def check_against_oracle(kinds: list[Kind], accumulation_steps: int = 1) -> dict
         snapshot = snapshot.after(tiny_surgery(module))
         engine = make_engine(kind, module, snapshot, accumulation_steps=accumulation_steps)
         norms += train(engine, range(3, 6), accumulation_steps=accumulation_steps)
-        norm_difference = max(abs(a - b) for a, b in zip(norms, expected_norms, strict=True))
-        differences[str(kind)] = [
-            largest_difference(engine.full_state(), expected),
-            norm_difference,
-        ]
+        of_norms = max(abs(a - b) for a, b in zip(norms, expected_norms, strict=True))
+        differences[str(kind)] = [largest_difference(engine.full_state(), expected), of_norms]
         engine.release()
     return differences
 
