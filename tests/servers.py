@@ -6,7 +6,6 @@ What they are told is what `docker/` tells them: the same scripts, commands and 
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import pytest
 
 from tests.deploy_files import ROOT, compose_services
+from tests.ray_head import end_family
 
 DOCKER = ROOT / "docker"
 HOST = "127.0.0.1"
@@ -97,13 +97,11 @@ class Server:
             )
         wait_until(self.is_there, self.process, self.log)
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        if self.process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-        self.process.wait(30)
-        self.process = None
+    def kill(self) -> None:
+        """With all below it: PostgreSQL's processes have groups of their own, and hold its memory."""
+        if self.process is not None:
+            end_family(self.process)
+            self.process = None
 
     def restart(self) -> None:
         self.kill()
