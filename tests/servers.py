@@ -98,7 +98,7 @@ class Server:
         wait_until(self.is_there, self.process, self.log)
 
     def kill(self) -> None:
-        """With all below it: PostgreSQL's processes have groups of their own, and hold its memory."""
+        """With all below it: what is left of PostgreSQL would hold its shared memory."""
         if self.process is not None:
             end_family(self.process)
             self.process = None
@@ -155,6 +155,16 @@ def query(server: Server, password: str, statement: str, database: str) -> list[
         connection.close()
 
 
+def takes_queries(server: Server, password: str) -> bool:
+    """After a kill it listens first and recovers then."""
+    import psycopg2
+
+    try:
+        return query(server, password, "select 1", "postgres") == [(1,)]
+    except psycopg2.OperationalError:
+        return False
+
+
 @contextmanager
 def postgres(password: str) -> Iterator[Server]:
     """PostgreSQL with the accounts and databases of the compose file."""
@@ -182,7 +192,7 @@ def postgres(password: str) -> Iterator[Server]:
         port = free_port()
         where = ["-D", "data", "-p", str(port), "-h", HOST, "-k", str(folder), "-c", "fsync=off"]
         command = [str(initdb.resolve().with_name("postgres")), *where]
-        server = Server(folder, port, command, lambda: accepts(port), options)
+        server = Server(folder, port, command, lambda: takes_queries(server, password), options)
         with running(server):
             statements = (DOCKER / "databases.sql").read_text()
             query(server, password, f"CREATE DATABASE {environment['POSTGRES_DB']}", "postgres")
