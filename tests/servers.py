@@ -6,7 +6,6 @@ What they are told is what `docker/` tells them: the same scripts, commands and 
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import pytest
 
 from tests.deploy_files import ROOT, compose_services
+from tests.ray_head import end_family
 
 DOCKER = ROOT / "docker"
 HOST = "127.0.0.1"
@@ -97,13 +97,11 @@ class Server:
             )
         wait_until(self.is_there, self.process, self.log)
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        if self.process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-        self.process.wait(30)
-        self.process = None
+    def kill(self) -> None:
+        """With all below it: what is left of PostgreSQL would hold its shared memory."""
+        if self.process is not None:
+            end_family(self.process)
+            self.process = None
 
     def restart(self) -> None:
         self.kill()
@@ -157,6 +155,16 @@ def query(server: Server, password: str, statement: str, database: str) -> list[
         connection.close()
 
 
+def takes_queries(server: Server, password: str) -> bool:
+    """After a kill it listens first and recovers then."""
+    import psycopg2
+
+    try:
+        return query(server, password, "select 1", "postgres") == [(1,)]
+    except psycopg2.OperationalError:
+        return False
+
+
 @contextmanager
 def postgres(password: str) -> Iterator[Server]:
     """PostgreSQL with the accounts and databases of the compose file."""
@@ -184,7 +192,7 @@ def postgres(password: str) -> Iterator[Server]:
         port = free_port()
         where = ["-D", "data", "-p", str(port), "-h", HOST, "-k", str(folder), "-c", "fsync=off"]
         command = [str(initdb.resolve().with_name("postgres")), *where]
-        server = Server(folder, port, command, lambda: accepts(port), options)
+        server = Server(folder, port, command, lambda: takes_queries(server, password), options)
         with running(server):
             statements = (DOCKER / "databases.sql").read_text()
             query(server, password, f"CREATE DATABASE {environment['POSTGRES_DB']}", "postgres")
