@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from apt_core.capacity.fit import Fit, largest_rows, lowest_fitting
@@ -144,7 +145,7 @@ def make_forecast(
             )
             for phase in phases
         ),
-        tuple(Fit(s, largest_rows(lambda rows, s=s: needed(s, rows), available)) for s in STAGES),
+        tuple(Fit(s, largest_rows(partial(needed, s), available)) for s in STAGES),
         available,
         setup.rows.rows,
         max(whole_bytes(phase.params, setup.width) for phase in phases),

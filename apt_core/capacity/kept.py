@@ -205,4 +205,4 @@ class _Part:
         working = width * neurons * (3 if is_gated else 2)
         if self.how.reads_salience:  # absolute values of a gradient, and their copy in fp32
             working += neurons * (width + (FP32 if width < FP32 else 0))
-        return Load(kept, working)
+        return Load(round(kept), working)
