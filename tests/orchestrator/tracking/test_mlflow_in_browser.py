@@ -14,7 +14,7 @@ from orchestrator.tracking.sink import TrialInfo
 from tests.orchestrator.reports.browser import Watched, open_browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.services, pytest.mark.slow]
-KNOWN = ("404 (Not Found)", "ReadPixels")
+KNOWN = ("404 (Not Found)", "ReadPixels", "AG Grid:")
 """What MLflow's page says on the console by itself."""
 ARMS = ("ft", "lora", "apt")
 
