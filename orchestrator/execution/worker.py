@@ -86,10 +86,8 @@ def run_payload(
 
     Raises:
         UserError: If the input is wrong. It is recorded, so that a retry returns at once.
-        TrainingError: If the training went wrong (its loss is no number); recorded alike, because
-            a training that resumes exactly would go wrong again.
-        DeviceMemoryError: If a GPU's memory did not suffice; not recorded, for it may be shared.
-        StorageError: If the storage is full or read-only; not recorded, for somebody may free it.
+        TrainingError: If its loss is no number; recorded alike: resumed, it would go wrong again.
+        AptError: If storage or GPU memory do not suffice; not recorded: another attempt may do.
         TrainingStoppedError: If it was asked to stop; the trial is then KILLED, or still PENDING.
     """
     run_dir, launch_id = Path(payload["run_dir"]), payload["launch_id"]
