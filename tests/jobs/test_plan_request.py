@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ ONE, AS_CONFIGURED = Cluster("h100"), Sizes()
 
 
 def request(
-    *overrides: str, cluster: Cluster = ONE, sizes: Sizes = AS_CONFIGURED, **more: object
+    *overrides: str, cluster: Cluster = ONE, sizes: Sizes = AS_CONFIGURED, **more: Any
 ) -> PlanRequest:
     config = load_config([], ["training.batch_size=32", *overrides])
     return make_request(config, "roberta-base", cluster=cluster, sizes=sizes, **more)
