@@ -69,7 +69,10 @@ def real_data() -> Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses ``real_data``; put owners of clusters and servers into one xdist group."""
+    """Mark what uses ``real_data``; put owners of clusters and servers into one xdist group.
+
+    Tests that share a fixture of their module stay together: apart, each worker would make its own.
+    """
     for item in items:
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker("real_data")
@@ -77,6 +80,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker(mark) is not None:
                 item.add_marker(pytest.mark.xdist_group("one_at_a_time"))
                 break
+        else:
+            if shares_with_its_module(item) and item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def shares_with_its_module(item: pytest.Item) -> bool:
+    """Whether a fixture that a test asks for is made once for all tests of its module."""
+    definitions = getattr(item, "_fixtureinfo", None)
+    if definitions is None:
+        return False
+    return any(found[-1].scope == "module" for found in definitions.name2fixturedefs.values())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -59,6 +59,9 @@ class RayHead:
         log = self.folder / "head.log"
         for tries_left in reversed(range(MAX_STARTS)):
             begin = log.stat().st_size if log.exists() else 0
+            # A new machine has no such file. Here it and the worker beside us, whose command line
+            # holds our address, would make Ray believe that we are running already.
+            (self.folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)
             self.process = start_ray(self.command, log, self.environment)
             try:
                 if self.has_dashboard:

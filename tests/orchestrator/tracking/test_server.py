@@ -133,7 +133,7 @@ def serving_pid(server: LocalMlflowServer) -> int:
 def wait_for_another(server: LocalMlflowServer, earlier: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # killed before it answered, or in the middle of it
             if (pid := serving_pid(server)) != earlier:
                 return pid
         time.sleep(0.05)
