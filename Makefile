@@ -49,9 +49,11 @@ fast: $(INSTALLED_DEV) ## the unit tests only
 chaos: $(INSTALLED_DEV) ## kill the processes of sweeps, 6 and then 50 times; takes an hour or so
 	@APTUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/orchestrator/test_chaos.py $(PYTEST_ARGS)
 
-nightly: $(INSTALLED_DEV) ## every ZeRO stage and every planned phase against real runs; takes half an hour or so
+nightly: $(INSTALLED_DEV) ## every ZeRO stage and planned phase, a lost head, a hung worker, a million points; an hour or so
 	@APTUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/apt_core/trainer/test_zero.py \
-	    tests/apt_core/trainer/test_build_capacity.py $(PYTEST_ARGS)
+	    tests/apt_core/trainer/test_build_capacity.py tests/orchestrator/execution/test_head_loss.py \
+	    tests/orchestrator/execution/test_hang.py tests/orchestrator/tracking/test_postgres.py \
+	    tests/orchestrator/tracking/test_volume.py $(PYTEST_ARGS)
 
 checks: lint types docstrings spelling contracts ## lint, format, types, docstrings, spelling, import contracts
 

@@ -134,6 +134,9 @@ def test_a_grid_submitted_again_goes_on_where_the_head_died(head: RayHead, tmp_p
     (folder,) = tmp_path.glob("runs/*/trials/*")
     assert not (folder / "result.json").exists()
     done = run(head, *submit, "--wait")
+    if done.returncode == 1:  # for a moment the new head takes the dead job for a running one
+        assert "failed to get job supervisor" in done.stdout + done.stderr
+        done = run(head, *submit, "--wait")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "continues as job" in done.stdout  # the successor knows of the first job, and its end
     assert list(tmp_path.glob("runs/*/trials/*")) == [folder]
