@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from typer.exceptions import Abort, TyperException
 
 from apt_core.config import Ablation, ExperimentConfig, load_config
@@ -185,12 +184,12 @@ def say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_whole(console: Console, table: Table) -> None:
-    """Print a table at its full width: in a log, a cut id or number is of no use."""
+def print_whole(console: Console, what: RenderableType) -> None:
+    """Print what holds a table at full width: in a log, a cut id or number is of no use."""
     unlimited = console.options.update(max_width=10_000)
-    width = console.measure(table, options=unlimited).maximum
+    width = console.measure(what, options=unlimited).maximum
     wide = Console(file=console.file, width=max(console.width, width))
-    wide.print(table)
+    wide.print(what, highlight=False)
 
 
 def make_console() -> Console:

@@ -23,7 +23,7 @@ from jobs.cluster_options import (
     folder_of,
     sweep_folder,
 )
-from jobs.common import EXIT_OK, make_console, run_app
+from jobs.common import EXIT_OK, make_console, print_whole, run_app
 from orchestrator.execution.job_records import JobRecord, JobState, newest_jobs
 from orchestrator.execution.status import TrialState
 from orchestrator.goodput import goodput_lines
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from orchestrator.execution.job_server import JobServer
 
 EVERY_S = 2.0
-WIDEST = 10_000
 EPILOG = """
 Examples:
 
@@ -98,7 +97,7 @@ def status(
     elif watch:
         _watch(watched, console)
     else:
-        _print_whole(console, picture(watched))
+        _show(watched, console)
     return EXIT_OK
 
 
@@ -226,12 +225,12 @@ def _watch(watched: Watched, console: Console, sleep: Callable[[float], None] = 
             sleep(EVERY_S)
 
 
-def _print_whole(console: Console, what: RenderableType) -> None:
-    """In a log, a table that is cut is of no use."""
+def _show(watched: Watched, console: Console) -> None:
+    """Fitted to a terminal; whole in a log."""
     if console.is_terminal:
-        console.print(what, highlight=False)
-        return
-    Console(file=console.file, width=WIDEST).print(what, highlight=False)
+        console.print(picture(watched), highlight=False)
+    else:
+        print_whole(console, picture(watched))
 
 
 def _write_json(data: dict[str, Any]) -> None:

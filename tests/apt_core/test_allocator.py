@@ -19,7 +19,7 @@ def backward_too():
     x = torch.ones(2**22, requires_grad=True)
     (x * x).sum().backward()
 
-for _ in range(2):
+for _ in range(8):  # until the heap has found its size
     use(16), use(64), backward_too()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
@@ -40,8 +40,10 @@ def _page_faults(prepare: str) -> int:
 def test_freed_blocks_of_every_size_and_thread_are_used_again() -> None:
     keep = "from apt_core.allocator import keep_freed_memory; assert keep_freed_memory()"
     pages = 10 * 16 * 2**20 // resource.getpagesize()
-    assert _page_faults("") > pages, "the C library hands large blocks back by itself"
-    assert _page_faults(keep) < pages / 4
+    without = _page_faults("")
+    assert without > pages, "the C library hands large blocks back by itself"
+    # Not none: where the heap lies differs from start to start, and it may still grow once.
+    assert _page_faults(keep) < without / 4
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
