@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -283,7 +283,7 @@ def _extend_shape(shape: list[ShapePoint], step: int, values: Mapping[str, Any])
         return
     rank, hidden_size = _number(values, "model/rank_mean"), _number(values, "model/hidden_size")
     point = ShapePoint(step, sparsity, rank, hidden_size)
-    same = [p for p in shape[-2:] if astuple(p)[1:] == astuple(point)[1:]]
+    same = [p for p in shape[-2:] if replace(p, step=step) == point]
     if len(same) == 2:  # noqa: PLR2004 - the middle one of three equal points says nothing
         shape[-1] = point
     else:

@@ -99,8 +99,10 @@ def bootstrap_interval(
 def _resamples(values: Sequence[float]) -> list[tuple[float, ...]]:
     if len(values) <= MAX_EXACT_PAIRS:
         return list(product(values, repeat=len(values)))
-    draw = random.Random(_SEED)
-    return [tuple(draw.choices(values, k=len(values))) for _ in range(NUM_RESAMPLES)]
+    size = len(values)
+    # One call for all: ten thousand small ones take three times as long.
+    drawn = random.Random(_SEED).choices(values, k=size * NUM_RESAMPLES)
+    return [tuple(drawn[start : start + size]) for start in range(0, len(drawn), size)]
 
 
 def percentile(ordered: Sequence[float], fraction: float) -> float:

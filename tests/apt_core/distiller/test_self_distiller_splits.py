@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.reference.distillation_splits import gradients, save_gradients
 from tests.spawn import run_workers
+from tests.tiny_families import family_experiment
 
 CASES = [("roberta", "classification"), ("t5-gated", "summarization"), ("llama", "instruction")]
 EACH = pytest.mark.parametrize(("family", "kind"), CASES)
@@ -17,7 +18,11 @@ WHOLE, TWO_ROWS = (f"training.micro_batch_size={rows}" for rows in (8, 2))
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("splits")
+    """With every model and data set written: workers that find none would write them at once."""
+    folder = tmp_path_factory.mktemp("splits")
+    for family, kind in CASES:
+        family_experiment(folder, family, kind, dropout=0.0)
+    return folder
 
 
 def difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:

@@ -1,7 +1,8 @@
 """The vectorised block search against the slow one, and what it promises."""
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from random import Random
 
@@ -11,7 +12,14 @@ import torch
 from apt_core.errors import BudgetError
 from apt_core.models.structure import Structure, SubBlock
 from apt_core.models.surgery_record import KeptBlocks
-from apt_core.pruner.search import BlockSalience, Floors, count_params, search_blocks
+from apt_core.pruner.cost import PARAMS
+from apt_core.pruner.search import (
+    BlockSalience,
+    Floors,
+    block_densities,
+    count_params,
+    search_blocks,
+)
 from tests.reference.block_search import HIDDEN, best_prefix
 from tests.reference.structures import random_structure, roberta_base
 
@@ -227,14 +235,30 @@ def test_half_precision_salience_is_ranked_without_further_loss() -> None:
     )
 
 
-def test_roberta_base_is_searched_in_under_20_ms() -> None:
+def test_a_search_of_roberta_base_takes_little_more_than_sorting_its_blocks() -> None:
     structure, salience = roberta_base(), random_roberta_salience()
-    seconds = []  # of this process, so that a busy machine does not count
-    for _ in range(20):
-        start = time.process_time()
+    density = block_densities(structure, salience, PARAMS)
+
+    def search() -> None:
         search_blocks(structure, salience, 34_021_786, Floors(1, 1, 8))
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.020
+
+    def sort() -> None:
+        torch.argsort(density, descending=True, stable=True)
+
+    # By turns in one process, 37,776 blocks: 3 times where this was written.
+    searching, sorting = fastest(search, sort)
+    assert searching < 6 * sorting
+
+
+def fastest(*functions: Callable[[], None]) -> list[float]:
+    """Processor seconds of each function's best round, so that a busy machine does not count."""
+    seconds = [math.inf] * len(functions)
+    for _ in range(20):
+        for i, function in enumerate(functions):
+            start = time.process_time()
+            function()
+            seconds[i] = min(seconds[i], time.process_time() - start)
+    return seconds
 
 
 def test_the_count_is_that_of_the_structure_with_these_units() -> None:
