@@ -11,6 +11,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from apt_core.trace import now_us
 from orchestrator.execution.folders import new_numbered_dir
+from orchestrator.execution.process_group import ProcessGroupConfig, TorchWorkersTrainer
 from orchestrator.execution.status import TrialState, finished_report, read_status, write_status
 from orchestrator.execution.trial import WorkerGroup
 from orchestrator.execution.trial_trace import trace_end
@@ -81,8 +82,6 @@ def run_trial(config: dict[str, Any]) -> None:
 
 
 def _ray_trainer(cell: dict[str, Any]) -> Any:
-    from ray.train.torch import TorchConfig, TorchTrainer  # imports torch
-
     payload = cell["payload"]
     workers = WorkerGroup(**payload["workers"])
     resources = {"CPU": workers.cpus_per_worker}
@@ -90,10 +89,10 @@ def _ray_trainer(cell: dict[str, Any]) -> Any:
         resources["GPU"] = workers.gpus_per_worker
     if workers.memory_per_worker_gib:
         resources["memory"] = int(workers.memory_per_worker_gib * 2**30)
-    return TorchTrainer(
+    return TorchWorkersTrainer(
         train_in_worker,
         train_loop_config=payload,
-        torch_config=TorchConfig(backend=workers.backend, timeout_s=workers.collective_timeout_s),
+        backend_config=ProcessGroupConfig(workers.backend, workers.collective_timeout_s),
         scaling_config=ScalingConfig(
             num_workers=workers.num_workers,
             use_gpu=workers.gpus_per_worker > 0,

@@ -140,12 +140,9 @@ def wait_for_another(server: LocalMlflowServer, earlier: int) -> int:
     raise AssertionError("the server did not come back")
 
 
-def wait_until_no_keeper(timeout_s: float = 30) -> None:
-    """The new server may answer before the thread that started it has ended."""
-    deadline = time.monotonic() + timeout_s
-    while "mlflow-keeper" in [thread.name for thread in threading.enumerate()]:
-        assert time.monotonic() < deadline, "the thread that keeps the server goes on"
-        time.sleep(0.05)
+def keepers() -> set[threading.Thread]:
+    """The threads that start servers again."""
+    return {thread for thread in threading.enumerate() if thread.name == "mlflow-keeper"}
 
 
 def test_a_server_that_is_killed_comes_back_at_the_same_address_but_not_for_ever(
@@ -156,7 +153,9 @@ def test_a_server_that_is_killed_comes_back_at_the_same_address_but_not_for_ever
     ).replace("import http.server", "import os, http.server")
     monkeypatch.setattr(server_module, "server_command", fake_command(telling))
     monkeypatch.setattr(server_module, "MAX_RESTARTS", 2)
+    others = keepers()  # of servers that whole modules share
     with LocalMlflowServer(tmp_path) as server:
+        (keeper,) = keepers() - others
         first = serving_pid(server)
         os.kill(first, signal.SIGKILL)
         second = wait_for_another(server, first)
@@ -164,7 +163,8 @@ def test_a_server_that_is_killed_comes_back_at_the_same_address_but_not_for_ever
         assert supervisor is not None
         os.kill(supervisor, signal.SIGKILL)  # its child is left with the port
         third = wait_for_another(server, second)
-        wait_until_no_keeper()
+        keeper.join(30)  # the last server may answer before the thread that started it has ended
+        assert not keeper.is_alive()
         assert caplog.text.count("is started again") == 2
         os.kill(third, signal.SIGKILL)
         last = server.pid
