@@ -46,14 +46,13 @@ test: $(INSTALLED_DEV) checks ## every check and the whole CPU test suite
 fast: $(INSTALLED_DEV) ## the unit tests only
 	@$(PYTEST) -m "$(QUICK)"
 
-chaos: $(INSTALLED_DEV) ## kill the processes of sweeps, 6 and then 50 times; takes an hour or so
-	@APTUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/orchestrator/test_chaos.py $(PYTEST_ARGS)
+CHAOS := tests/orchestrator/test_chaos.py
 
-nightly: $(INSTALLED_DEV) ## every ZeRO stage and planned phase, a lost head, a hung worker, a million points; an hour or so
-	@APTUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/apt_core/trainer/test_zero.py \
-	    tests/apt_core/trainer/test_build_capacity.py tests/orchestrator/execution/test_head_loss.py \
-	    tests/orchestrator/execution/test_hang.py tests/orchestrator/tracking/test_postgres.py \
-	    tests/orchestrator/tracking/test_volume.py $(PYTEST_ARGS)
+chaos: $(INSTALLED_DEV) ## kill the processes of sweeps, 6 and then 50 times; takes an hour or so
+	@APTUNE_NIGHTLY=1 $(BIN)/python -m pytest $(CHAOS) $(PYTEST_ARGS)
+
+nightly: $(INSTALLED_DEV) ## what is too long for every change, without `chaos`; an hour or two
+	@APTUNE_NIGHTLY=1 $(PYTEST) -m "$(CPU_ONLY) and nightly" --ignore=$(CHAOS)
 
 checks: lint types docstrings spelling contracts ## lint, format, types, docstrings, spelling, import contracts
 

@@ -46,6 +46,7 @@ SHAPE_CHECKED = (
 install_import_hook(list(SHAPE_CHECKED), "beartype.beartype")
 
 REAL_DATA = "APTUNE_REAL_DATA"
+NIGHTLY = "APTUNE_NIGHTLY"
 ONE_AT_A_TIME = ("ray", "services")
 """Tests with these marks stay on one xdist worker: two clusters at once starve each other."""
 
@@ -97,6 +98,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, with a reason."""
     if item.get_closest_marker("real_data") is not None:
         real_data_folder()
+    by_night = item.get_closest_marker("nightly")
+    if by_night is not None and NIGHTLY not in os.environ:
+        pytest.skip(f"{by_night.args[0]}: {NIGHTLY}=1")
     if item.get_closest_marker("gpu") is not None:
         import torch
 

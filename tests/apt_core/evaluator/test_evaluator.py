@@ -16,7 +16,8 @@ from apt_core.evaluator.generation import GenerationSettings
 from apt_core.evaluator.predict import ClassificationPredictor, SpanPredictor, make_predictor
 from apt_core.evaluator.scorers import ClassificationScorer, SpanScorer, make_scorer
 from apt_core.models.trained_modules import TrainedModules
-from tests.reference.evaluation_cases import HEADS, evaluate_rows
+from tests.nightly import nightly
+from tests.reference.evaluation_cases import evaluate_rows
 from tests.spawn import run_workers
 from tests.tiny_generative import EOS, causal_batch, prompts_of, tiny_llama, word_tokenizer
 
@@ -185,8 +186,15 @@ def test_a_causal_model_is_scored_on_what_it_writes() -> None:
 
 @pytest.mark.distributed
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["torch", 3])
-@pytest.mark.parametrize("head_kind", sorted(HEADS))
+@pytest.mark.parametrize(
+    ("head_kind", "kind"),
+    [
+        ("causal_lm", "torch"),
+        ("seq2seq_lm", 3),
+        pytest.param("seq2seq_lm", "torch", marks=nightly("the other engine by day")),
+        pytest.param("causal_lm", 3, marks=nightly("the other engine by day")),
+    ],
+)
 def test_two_workers_write_and_score_what_one_does(head_kind: str, kind: str | int) -> None:
     num_beams = 1 if kind == "torch" else 2
     alone = evaluate_rows(head_kind, "torch", num_beams)

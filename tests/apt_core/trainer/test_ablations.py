@@ -6,6 +6,7 @@ import pytest
 
 from apt_core.config.mode import OFFICIAL
 from apt_core.trainer.build import build_trainer, run_training
+from tests.nightly import nightly
 from tests.reference.training_cases import (
     ID,
     CrashAfter,
@@ -72,7 +73,9 @@ def test_a_stopped_control_ends_bit_identical(root, tmp_path, arm):
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("arm", ["random", "magnitude"])
+@pytest.mark.parametrize(
+    "arm", ["random", pytest.param("magnitude", marks=nightly("the control with chance by day"))]
+)
 def test_two_workers_rank_the_blocks_of_a_control_alike(root, tmp_path, arm):
     tiny_experiment(root)  # writes model and data before the workers race for it
     overrides = [f"arm={arm}", "hardware.num_workers=2"]

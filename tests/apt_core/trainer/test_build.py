@@ -16,6 +16,7 @@ from apt_core.models.export import load_pruned
 from apt_core.models.loading import load_tokenizer
 from apt_core.report import RunReport
 from apt_core.trainer.build import build_trainer, run_training
+from tests.nightly import BETWEEN
 from tests.reference.training_cases import ID, decisions, run_tiny
 from tests.spawn import run_workers
 from tests.tiny_run import DISTILL_STOP, EVENTS, TEACHER_STEP, TOTAL_STEPS, tiny_experiment
@@ -233,7 +234,7 @@ def test_two_workers_decide_what_one_decides(engine, quiet, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("zero_stage", [0, *BETWEEN, 3])
 def test_every_zero_stage_decides_and_scores_like_the_torch_engine(zero_stage, quiet, tmp_path):
     root, expected = quiet
     overrides = ["hardware.engine=deepspeed", f"hardware.zero_stage={zero_stage}"]

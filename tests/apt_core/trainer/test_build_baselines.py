@@ -13,6 +13,7 @@ from apt_core.trainer.build import run_training
 from apt_core.trainer.build_baselines import build_mask_tuner
 from apt_core.trainer.calibration import Calibration
 from apt_core.trainer.one_shot_controller import OneShotController
+from tests.nightly import TORCH
 from tests.reference.training_cases import (
     ID,
     CrashAfter,
@@ -146,7 +147,7 @@ def test_a_stopped_run_ends_bit_identical(root, undisturbed, step, save_every, t
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("engine", ["torch", pytest.param("deepspeed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", [TORCH, pytest.param("deepspeed", marks=pytest.mark.slow)])
 def test_two_workers_decide_what_one_decides(engine, tmp_path) -> None:
     overrides = [*ARM, "evaluation.measure_efficiency=false"]
     expected = run_tiny(str(tmp_path), str(tmp_path / "one"), overrides)

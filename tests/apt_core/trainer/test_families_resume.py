@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from apt_core.trainer.build import build_trainer, run_training
+from tests.nightly import BETWEEN
 from tests.reference.family_cases import run_families
 from tests.reference.training_cases import ID, CrashAfter, CrashError, assert_same, outcome
 from tests.spawn import run_workers
@@ -133,7 +134,7 @@ def test_two_workers_decide_and_write_what_one_does(quiet, tmp_path):
         assert_same_runs(result, expected, loss=0.01)
 
 
-@pytest.mark.parametrize("zero_stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("zero_stage", [BETWEEN[-1], pytest.param(3, marks=pytest.mark.slow)])
 def test_under_zero_runs_decide_and_write_like_in_plain_pytorch(zero_stage, quiet, tmp_path):
     arguments, expected = quiet
     overrides = ["hardware.engine=deepspeed", f"hardware.zero_stage={zero_stage}"]

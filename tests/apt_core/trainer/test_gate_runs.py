@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from apt_core.trainer.build import run_training
+from tests.nightly import BETWEEN, TORCH
 from tests.reference.training_cases import (
     ID,
     CrashAfter,
@@ -115,7 +116,7 @@ def assert_same_decisions(results: dict[str, Any], expected: dict[str, Any]) -> 
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("engine", ["torch", pytest.param("deepspeed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", [TORCH, pytest.param("deepspeed", marks=pytest.mark.slow)])
 def test_two_workers_draw_alike_and_decide_alike(quiet, engine: str, tmp_path: Path) -> None:
     arguments, _ = quiet
     overrides = ["hardware.num_workers=2", f"hardware.engine={engine}", "hardware.zero_stage=3"]
@@ -130,7 +131,7 @@ def test_two_workers_draw_alike_and_decide_alike(quiet, engine: str, tmp_path: P
         assert [together[s] for s in steps] == pytest.approx([alone[s] for s in steps], abs=0.01)
 
 
-@pytest.mark.parametrize("zero_stage", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("zero_stage", [*BETWEEN, pytest.param(3, marks=pytest.mark.slow)])
 def test_under_zero_they_decide_what_plain_torch_does(
     quiet, zero_stage: int, tmp_path: Path
 ) -> None:

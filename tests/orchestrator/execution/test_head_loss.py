@@ -1,7 +1,6 @@
 """The head of a shared cluster is killed and started again; its state is in a real Redis."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import yaml
 
 from apt_core.config import config_to_json
 from tests.deploy_files import compose_services
+from tests.nightly import nightly
 from tests.ray_head import REPOSITORY, RayHead, end_family, free_ports, ray_head, start_ray
 from tests.servers import HOST, redis
 from tests.tiny_run import tiny_experiment
@@ -28,7 +28,6 @@ WORKER_PORTS = (
     "node-manager-port",
     "object-manager-port",
 )
-NIGHTLY = "APTUNE_NIGHTLY"
 STEPS = 2000
 
 
@@ -87,6 +86,7 @@ def run(head: RayHead, module: str, *args: str) -> "subprocess.CompletedProcess[
     )
 
 
+@nightly("starts a Redis, two heads and a worker node")
 @pytest.mark.parametrize("head", [False], indirect=True, ids=[""])
 @pytest.mark.usefixtures("worker")
 def test_the_successor_of_a_killed_head_knows_its_nodes_actors_and_keys(head: RayHead) -> None:
@@ -104,7 +104,7 @@ def test_the_successor_of_a_killed_head_knows_its_nodes_actors_and_keys(head: Ra
 
 @pytest.mark.parametrize("head", [True], indirect=True, ids=[""])
 @pytest.mark.slow
-@pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"takes minutes: {NIGHTLY}=1")
+@nightly("takes minutes")
 def test_a_grid_submitted_again_goes_on_where_the_head_died(head: RayHead, tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.yaml"
     config = tiny_experiment(

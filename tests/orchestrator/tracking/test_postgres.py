@@ -16,12 +16,12 @@ from orchestrator.tracking.cursor import CURSOR_FILE
 from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.session import open_tracking
 from orchestrator.tracking.sink import TrialInfo
+from tests.nightly import nightly
 from tests.servers import DOCKER, Row, Server, Tracking, postgres, query, tracking
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 NUM_STEPS = 400
 USER = "aptune"
-NIGHTLY = "APTUNE_NIGHTLY"
 RUNS = "select run_uuid, name, status from runs order by name"
 POINTS = "select count(*), count(distinct step) from metrics where key = 'train/loss'"
 REVISIONS = "select version_num from alembic_version"
@@ -157,7 +157,7 @@ def test_a_lost_driver_and_a_lost_database_cost_no_point_and_double_none(
     )
 
 
-@pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"two more starts of MLflow: {NIGHTLY}=1")
+@nightly("two more starts of MLflow")
 def test_preparing_again_changes_nothing(
     database: Server, secrets: Path, prepared: Tracking, address: str
 ) -> None:

@@ -3,7 +3,6 @@
 import json
 import logging
 import multiprocessing
-import os
 import random
 import sqlite3
 import time
@@ -19,11 +18,11 @@ from orchestrator.tracking.mlflow_sink import MlflowSink
 from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.server import LocalMlflowServer
 from orchestrator.tracking.sink import TrialInfo
+from tests.nightly import nightly
 
 pytestmark = pytest.mark.services
 logger = logging.getLogger(__name__)
 
-NIGHTLY = "APTUNE_NIGHTLY"
 NUM_WRITERS = 8
 KEYS_PER_LINE = 20
 """About as many values as a training logs at a step."""
@@ -102,7 +101,7 @@ def test_eight_writers_at_once_lose_and_double_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(NIGHTLY not in os.environ, reason=f"takes half an hour: {NIGHTLY}=1")
+@nightly("takes half an hour")
 @pytest.mark.timeout(4 * 3600)
 def test_a_million_points_of_eight_writers_arrive_once(tmp_path: Path, sweep: TrialInfo) -> None:
     num_lines = 1_000_000 // NUM_WRITERS // KEYS_PER_LINE
