@@ -17,6 +17,7 @@ SHORT = (
     "data.train_rows=512",
     "data.eval_rows=64",
     "training.max_steps=32",
+    "training.batch_size=16",
     "training.warmup=0",
     "training.eval_every=32",
     "training.save_every=32",
