@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from apt_core.trainer.build import run_training
-from tests.nightly import BETWEEN, TORCH
+from tests.nightly import TORCH, nightly
 from tests.reference.training_cases import (
     ID,
     CrashAfter,
@@ -131,7 +131,8 @@ def test_two_workers_draw_alike_and_decide_alike(quiet, engine: str, tmp_path: P
         assert [together[s] for s in steps] == pytest.approx([alone[s] for s in steps], abs=0.01)
 
 
-@pytest.mark.parametrize("zero_stage", [*BETWEEN, pytest.param(3, marks=pytest.mark.slow)])
+@nightly("two workers under ZeRO-3 by day")
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
 def test_under_zero_they_decide_what_plain_torch_does(
     quiet, zero_stage: int, tmp_path: Path
 ) -> None:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from apt_core.report import Efficiency, EvalPoint, InferencePoint, RunReport
+from orchestrator.reports import render
+from orchestrator.reports.render import ReportPaths
 from tests.orchestrator.reports.synthetic_surgeries import make_structure, make_surgeries
 
 DENSE_LAYER_PARAMS = 85_054_464
@@ -207,3 +211,10 @@ def write_sweep(sweep: Path, trials: Iterable[Trial]) -> Path:
     for trial in trials:
         write_trial(sweep, trial)
     return sweep
+
+
+def build_without_figures(sweep: Path) -> ReportPaths:
+    """The report of a sweep; drawing takes most of its time, and has its own tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "_draw", lambda tables, *rest: [[] for _ in tables])
+        return render.build_report(sweep)

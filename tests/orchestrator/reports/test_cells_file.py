@@ -11,6 +11,7 @@ from scipy import stats
 from orchestrator.reports.render import build_report
 from tests.orchestrator.reports.synthetic_sweep import (
     Trial,
+    build_without_figures,
     demo_trials,
     make_report,
     write_sweep,
@@ -22,7 +23,7 @@ from tests.orchestrator.reports.synthetic_sweep import (
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep = write_sweep(tmp_path_factory.mktemp("runs") / "demo", demo_trials())
     write_trial(sweep, Trial("apt", 0.8), status={"state": "FAILED", "reason": "boom"})
-    build_report(sweep)
+    build_without_figures(sweep)
     return sweep
 
 

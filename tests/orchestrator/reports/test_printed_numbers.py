@@ -12,8 +12,13 @@ import pytest
 from markdown_it import MarkdownIt
 from scipy import stats
 
-from orchestrator.reports.render import build_report
-from tests.orchestrator.reports.synthetic_sweep import Trial, demo_trials, write_sweep, write_trial
+from tests.orchestrator.reports.synthetic_sweep import (
+    Trial,
+    build_without_figures,
+    demo_trials,
+    write_sweep,
+    write_trial,
+)
 
 Files = Sequence[dict[str, Any]]
 CELLS = {
@@ -32,7 +37,7 @@ METHODS = {"FT": "ft", "LoRA": "lora", "APT": "apt 60%"}
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep = write_sweep(tmp_path_factory.mktemp("runs") / "demo", demo_trials(seeds=(1, 2, 3, 4)))
     write_trial(sweep, Trial("lora_prune", 0.6), status={"state": "RUNNING"}, stop_at=40)
-    build_report(sweep)
+    build_without_figures(sweep)
     return sweep
 
 

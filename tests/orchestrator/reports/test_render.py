@@ -8,6 +8,7 @@ import pytest
 
 from apt_core.errors import DataError
 from orchestrator.reports.render import build_report
+from tests.nightly import nightly
 from tests.orchestrator.reports.synthetic_sweep import (
     Trial,
     demo_trials,
@@ -180,7 +181,7 @@ def test_the_same_sweep_gives_the_same_report(sweep: Path, tmp_path: Path) -> No
         assert path.read_bytes() == (sweep / "report" / path.name).read_bytes()
 
 
-@pytest.mark.slow
+@nightly("draws 24 figures")
 def test_504_trials_render_within_30_seconds(tmp_path: Path) -> None:
     for model in ("roberta", "bert"):
         for dataset in ("sst2", "rte"):
