@@ -2,7 +2,8 @@
 
 What it does is the configuration's name: ``crash`` kills its process once, ``wrong`` has wrong
 input, ``diverging`` has no finite loss, ``broken`` raises always, ``slow`` waits after its first
-step for a file ``go``, ``hang`` keeps all but worker 0 asleep once, anything else just trains.
+step for a file ``go``, ``hang`` keeps all but worker 0 asleep once, ``together`` adds up the ranks
+of its workers, anything else just trains.
 """
 
 import json
@@ -41,8 +42,7 @@ def train(
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
     with (run_dir / "starts").open("a") as file:
         file.write(f"{first} {os.getpid()}\n")
-    if config.name in ERRORS:
-        raise ERRORS[config.name]
+    begin(config.name, run_dir)
     for step in range(first + 1, NUM_STEPS + 1):
         time.sleep(0.02)
         checkpoint.write_text(str(step))
@@ -58,8 +58,28 @@ def train(
         if config.name == "crash" and first == 0 and step == CRASH_STEP:
             os.kill(os.getpid(), signal.SIGKILL)
     report = make_report(run_id, command)
-    (run_dir / "result.json").write_text(json.dumps(report.to_json()))
+    if os.environ.get("RANK", "0") == "0":
+        (run_dir / "result.json").write_text(json.dumps(report.to_json()))
     return report
+
+
+def begin(name: str, run_dir: Path) -> None:
+    """What goes wrong at once, or is done once."""
+    if name in ERRORS:
+        raise ERRORS[name]
+    if name == "together":
+        add_up(run_dir)
+
+
+def add_up(run_dir: Path) -> None:
+    """Only workers that are in one group all know the sum."""
+    import torch
+    import torch.distributed as dist
+
+    rank = os.environ["RANK"]
+    total = torch.tensor(int(rank) + 1)
+    dist.all_reduce(total)
+    (run_dir / f"sum-{rank}").write_text(str(int(total)))
 
 
 def wait_for_the_others(run_dir: Path, *, is_asleep: bool) -> None:

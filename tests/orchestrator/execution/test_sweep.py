@@ -278,13 +278,16 @@ def test_a_trial_that_never_fits_the_cluster_ends_the_sweep_before_anything_runs
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_teachers_finish_before_what_they_teach_begins(tmp_path: Path) -> None:
+def test_teachers_finish_before_the_two_workers_of_what_they_teach_begin(tmp_path: Path) -> None:
     teacher = trial(tmp_path, "good")
-    taught = replace(trial(tmp_path, "taught"), needs=teacher.run_id)
+    two = WorkerGroup(num_workers=2)
+    taught = replace(trial(tmp_path, "together"), needs=teacher.run_id, workers=two)
     with StopSignal() as stop:
         outcome = run_sweep([taught, teacher], SweepSettings(tmp_path), stop=stop)
     assert [failure.reason for failure in outcome.failures] == []
     assert outcome.is_complete
     finished_at = (teacher.run_dir / "result.json").stat().st_mtime
     assert (taught.run_dir / "worker.log").stat().st_ctime >= finished_at
+    sums = {path.name: path.read_text() for path in taught.run_dir.glob("sum-*")}
+    assert sums == {"sum-0": "3", "sum-1": "3"}  # its two workers are in one process group
     assert [path.name for path in sorted((tmp_path / "ray").iterdir())] == ["001", "002"]
