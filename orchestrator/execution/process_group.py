@@ -5,6 +5,7 @@ starts a process that hands out Ray datasets. A trial has no use for either, and
 of processor time at every start.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,13 @@ from datetime import timedelta
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+logger = logging.getLogger(__name__)
 
 LEAVE_TIMEOUT_S = 30.0
 """How long workers may take to leave their group; they are ended right after."""
@@ -77,13 +81,12 @@ class ProcessGroupBackend(Backend):
         ray.get(joining)
 
     def on_shutdown(self, worker_group: Any, backend_config: ProcessGroupConfig) -> None:
-        """Let all workers leave, where there is more than one; one that hangs is not waited for."""
+        """Let all workers leave, where there is more than one; Ray tells of one that cannot."""
         if len(worker_group) > 1:
-            ray.wait(
-                worker_group.execute_async(leave_group),
-                num_returns=len(worker_group),
-                timeout=LEAVE_TIMEOUT_S,
-            )
+            try:
+                ray.get(worker_group.execute_async(leave_group), timeout=LEAVE_TIMEOUT_S)
+            except GetTimeoutError:
+                logger.warning("workers did not leave their group within %s s", LEAVE_TIMEOUT_S)
 
 
 def join_group(place: dict[str, str], backend: str, timeout_s: int) -> None:

@@ -131,7 +131,7 @@ def check_leaks(
             snapshot = engine.harvest()
             module = engine.release()
             del engine
-            if number in (1, num_rebuilds - 1):  # a look takes longer than the rebuild
+            if number in (1, num_rebuilds - 1):
                 rows.append(_settled(module))
         gc.enable()
         left = {n: set(m.__dict__) ^ attributes[n] for n, m in module.named_modules()}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import ray
 import torch.distributed as dist
+from ray.exceptions import GetTimeoutError, RayActorError
 from ray.train import RunConfig, ScalingConfig
 from ray.train._internal.utils import get_address_and_port
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
@@ -55,6 +56,10 @@ class Group:
     def execute_single_async(self, rank: int, function: Any, **arguments: Any) -> int:
         self.asked.append((rank, function, arguments))
         return rank
+
+    def execute_async(self, function: Any) -> list[int]:
+        assert function is leave_group
+        return [0, 1]
 
 
 def test_neither_driver_nor_controller_loads_torch() -> None:
@@ -103,6 +108,21 @@ def test_every_worker_is_told_its_place(monkeypatch: pytest.MonkeyPatch) -> None
                 "WORLD_SIZE": "2",
             },
         }
+
+
+def test_workers_that_do_not_leave_in_time_are_told_and_other_errors_are_rays(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def get(futures: list[int], timeout: float) -> None:
+        assert futures == [0, 1]
+        raise errors.pop(0)
+
+    errors = [GetTimeoutError("late"), RayActorError()]
+    monkeypatch.setattr(ray, "get", get)
+    ProcessGroupBackend().on_shutdown(Group(), ProcessGroupConfig("gloo", 7))
+    assert "did not leave their group within 30.0 s" in caplog.text
+    with pytest.raises(RayActorError):
+        ProcessGroupBackend().on_shutdown(Group(), ProcessGroupConfig("gloo", 7))
 
 
 def test_a_worker_joins_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
