@@ -45,9 +45,13 @@ fi
 pip=("$venv/bin/python" -m pip --disable-pip-version-check -qq --no-input)
 torch=$(grep '^torch==' constraints.txt)
 
+# No bytecode: compiling every module of every package takes about as long as the rest, and most are never imported.
+# Python compiles those that are, when they first are.
+install=("${pip[@]}" install --no-compile)
+
 # torch goes first: DeepSpeed's build reads its version.
 stage "installing $torch"
-"${pip[@]}" install "$torch"
+"${install[@]}" "$torch"
 stage "installing $(grep -c '==' constraints.txt) pinned packages and aptune (the longest step)"
-"${pip[@]}" install --constraint constraints.txt --editable "$target"
+"${install[@]}" --constraint constraints.txt --editable "$target"
 stage "installed"
