@@ -45,8 +45,7 @@ fi
 pip=("$venv/bin/python" -m pip --disable-pip-version-check -qq --no-input)
 torch=$(grep '^torch==' constraints.txt)
 
-# No bytecode: compiling every module of every package takes about as long as the rest, and most are never imported.
-# Python compiles those that are, when they first are.
+# Without bytecode: to compile every module of every package takes about as long as the rest, and most are never used.
 install=("${pip[@]}" install --no-compile)
 
 # torch goes first: DeepSpeed's build reads its version.
@@ -54,4 +53,10 @@ stage "installing $torch"
 "${install[@]}" "$torch"
 stage "installing $(grep -c '==' constraints.txt) pinned packages and aptune (the longest step)"
 "${install[@]}" --constraint constraints.txt --editable "$target"
+# Python compiles what it imports, but may be told not to keep it (images often set PYTHONDONTWRITEBYTECODE): then every
+# process would compile these again.
+stage "compiling what trainings import"
+env -u PYTHONDONTWRITEBYTECODE DS_ACCELERATOR=cpu "$venv/bin/python" -W ignore -c '
+import datasets, deepspeed, mlflow.server.fastapi_app, ray.train.v2.api.data_parallel_trainer, ray.tune, transformers
+'
 stage "installed"
