@@ -17,6 +17,8 @@ ENVIRONMENT = {
     "MPLBACKEND": "Agg",
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's default of 15 lets the other tests starve a cluster's workers until its tests time out.
+    "RAY_worker_niceness": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
 # A developer's own cluster and tracking server must never see a test's runs.
