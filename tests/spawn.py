@@ -73,6 +73,7 @@ def run_workers(
 def _start(folder: str, rank: int, num_workers: int) -> ForkServerProcess:
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num_workers, "OMP_NUM_THREADS": 1}
     environment = os.environ | {name: str(number) for name, number in numbers.items()}
+    Path(folder, f"output-{rank}.txt").touch()  # even of a worker that dies before it says a word
     worker = _FRESH.Process(target=_work, args=(folder, environment))
     worker.start()
     return worker
@@ -95,9 +96,7 @@ def _outputs(folder: str, num_workers: int) -> str:
 
 def _work(folder: str, environment: dict[str, str]) -> None:
     """The whole life of a worker; all it says goes to its file."""
-    output = os.open(
-        Path(folder, f"output-{environment['RANK']}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    )
+    output = os.open(Path(folder, f"output-{environment['RANK']}.txt"), os.O_WRONLY | os.O_APPEND)
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)
