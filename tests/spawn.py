@@ -34,6 +34,7 @@ IMPORTED = (
     "transformers.models.roberta.modeling_roberta",
     "transformers.models.t5.modeling_t5",
 )
+"""With what libraries import only at their first use, as far as it takes time."""
 _FRESH = multiprocessing.get_context("forkserver")
 _FRESH.set_forkserver_preload(list(IMPORTED))
 
