@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from apt_core.trace import span
 from jobs.planning import Plan, PlannedTrial
 from orchestrator.identity import GRID_PATHS, sweep_id
+from orchestrator.tracking.mlflow_sink import import_client
 from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.session import open_tracking
 from orchestrator.tracking.sink import TrialInfo
@@ -83,6 +84,7 @@ def tracking(plan: Plan) -> Iterator[TrackingStart | None]:
         return
     stack = ExitStack()
     start = TrackingStart(plan, stack)
+    import_client()  # before there are two threads that do
     start.start()
     try:
         yield start

@@ -189,6 +189,17 @@ class MlflowSink:
             self._live.log_batch(run.info.run_id, tags=tag_batch, synchronous=True)
 
 
+def import_client() -> None:
+    """Import MLflow's client, with what it reads from the environment set.
+
+    Tune imports MLflow too, in the driver's thread. Two threads inside MLflow's circular imports
+    each see half of it, so the driver calls this before another thread opens a sink.
+    """
+    for name, value in _CLIENT_ENV.items():
+        os.environ.setdefault(name, value)
+    import mlflow.tracking  # noqa: F401
+
+
 def connect(uri: str) -> "MlflowClient":
     """A client that says nothing, calls home nowhere, and gives up soon.
 
@@ -198,8 +209,7 @@ def connect(uri: str) -> "MlflowClient":
     Returns:
         The client; nothing has been asked yet.
     """
-    for name, value in _CLIENT_ENV.items():
-        os.environ.setdefault(name, value)
+    import_client()
     bypass_proxy_for_loopback(uri)
     from mlflow.tracking import MlflowClient
 

@@ -32,6 +32,20 @@ def test_tracking_that_is_off_tracks_nothing(project: Path) -> None:
         assert start is None
 
 
+def test_mlflow_is_imported_before_a_second_thread_could(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    monkeypatch.setattr("jobs.tracked.import_client", lambda: events.append("imported"))
+    monkeypatch.setattr(TrackingStart, "start", lambda self: events.append("thread"))
+    monkeypatch.setattr(TrackingStart, "join", lambda self: None)
+    plan = plan_of(project)
+    tracked = plan.config.tracking.model_copy(update={"enabled": True})
+    config = plan.config.model_copy(update={"tracking": tracked})
+    with tracking(type(plan)(config, plan.trials, plan.settings)):
+        assert events == ["imported", "thread"]
+
+
 def test_tracking_that_cannot_start_raises_in_the_drivers_thread(project: Path) -> None:
     plan = plan_of(project)
     broken = plan.config.tracking.model_copy(update={"uri": "http://127.0.0.1:9"})
