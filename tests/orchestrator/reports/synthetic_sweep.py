@@ -213,6 +213,14 @@ def write_sweep(sweep: Path, trials: Iterable[Trial]) -> Path:
     return sweep
 
 
+def write_504_trials(sweep: Path) -> Path:
+    """The grid of the demo on two models and two datasets, with 18 seeds."""
+    for model in ("roberta", "bert"):
+        for dataset in ("sst2", "rte"):
+            write_sweep(sweep, demo_trials(range(18), model=model, dataset=dataset))
+    return sweep
+
+
 def build_without_figures(sweep: Path) -> ReportPaths:
     """The report of a sweep; drawing takes most of its time, and has its own tests."""
     with pytest.MonkeyPatch.context() as patch:

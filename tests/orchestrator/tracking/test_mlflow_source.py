@@ -1,6 +1,7 @@
 """What went through our sink into MLflow comes back: the report of both is the same."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from apt_core.errors import DataError, TrackingError
 from jobs.tracked import SWEEP_FILES
 from orchestrator.reports.collect import collect
+from orchestrator.reports.render import build_report
 from orchestrator.reports.table_csv import write_table_csv
 from orchestrator.reports.tables import build_tables
 from orchestrator.tracking.mlflow_sink import MlflowSink
@@ -18,7 +20,13 @@ from orchestrator.tracking.rebuild import rebuild_sweep
 from orchestrator.tracking.server import LocalMlflowServer
 from orchestrator.tracking.shipment import TrialShipment
 from orchestrator.tracking.sink import TrialInfo
-from tests.orchestrator.reports.synthetic_sweep import Trial, write_sweep, write_trial
+from tests.nightly import nightly
+from tests.orchestrator.reports.synthetic_sweep import (
+    Trial,
+    write_504_trials,
+    write_sweep,
+    write_trial,
+)
 
 pytestmark = pytest.mark.services
 FINISHED = [Trial("ft"), Trial("ft", seed=2), Trial("apt", 0.6), Trial("apt", 0.6, seed=2)]
@@ -135,6 +143,24 @@ def test_all_pages_are_read(
     monkeypatch.setattr("orchestrator.tracking.mlflow_source.RUNS_PER_PAGE", 2)
     [parent] = source.sweeps(sink._experiment)
     assert sorted(run.run_id for run in source.trials(parent)) == [f"run{n}" for n in range(5)]
+
+
+@nightly("ships 504 trials")
+def test_504_trials_of_a_server_render_within_30_seconds(
+    sink: MlflowSink, server: LocalMlflowServer, tmp_path: Path
+) -> None:
+    folder = write_504_trials(tmp_path / "runs" / "demo")
+    members = [path.name for path in (folder / "trials").iterdir()]
+    (folder / "sweep.json").write_text(json.dumps({"run_ids": members, "time_ms": 1}))
+    ship(sink, folder, "demo")
+    start = time.process_time()
+    rebuilt = rebuild_sweep(
+        MlflowSource(server.uri), "demo", tmp_path / "rebuilt", experiment=sink._experiment
+    )
+    report = build_report(rebuilt).markdown.read_text()
+    # Our processor time: neither the server's nor what else the machine does.
+    assert time.process_time() - start < 30
+    assert "504 of 504 trials finished" in report
 
 
 def test_an_absent_server_or_file_is_the_users_error(tmp_path: Path) -> None:
