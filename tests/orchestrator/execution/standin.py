@@ -54,7 +54,7 @@ def train(
                 (run_dir / "saved").touch()
                 raise TrainingStoppedError(f"stopped at step {step}")
         if config.name == "hang":
-            wait_for_the_others(run_dir, is_asleep=first == 0 and step == CRASH_STEP)
+            wait_for_the_others(is_asleep=first == 0 and step == CRASH_STEP)
         if config.name == "crash" and first == 0 and step == CRASH_STEP:
             os.kill(os.getpid(), signal.SIGKILL)
     report = make_report(run_id, command)
@@ -69,6 +69,9 @@ def begin(name: str, run_dir: Path) -> None:
         raise ERRORS[name]
     if name == "together":
         add_up(run_dir)
+    if name == "hang":
+        # All have read the one checkpoint before the first of them writes it again.
+        meet()
 
 
 def add_up(run_dir: Path) -> None:
@@ -82,12 +85,17 @@ def add_up(run_dir: Path) -> None:
     (run_dir / f"sum-{rank}").write_text(str(int(total)))
 
 
-def wait_for_the_others(run_dir: Path, *, is_asleep: bool) -> None:
+def wait_for_the_others(*, is_asleep: bool) -> None:
     """Meet them, unless this worker has fallen asleep."""
-    import torch.distributed as dist
-
     if is_asleep and os.environ["RANK"] != "0":
         time.sleep(3600)
+    meet()
+
+
+def meet() -> None:
+    """Wait until all workers are here."""
+    import torch.distributed as dist
+
     dist.barrier()
 
 
