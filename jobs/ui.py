@@ -1,7 +1,5 @@
 """`aptune ui`: serve the MLflow data of a results folder until Ctrl-C."""
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +8,7 @@ import typer
 from apt_core.errors import DataError
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, run_app
 from orchestrator.binding import LOOPBACK
-from orchestrator.tracking.server import AUTH_VARIABLES, server_command
+from orchestrator.tracking.server_process import AUTH_VARIABLES, start_server, stop_server
 
 DEFAULT_PORT = 5000
 DATABASE = "mlflow.db"
@@ -39,17 +37,14 @@ def ui(
             f"{results_dir}: no {DATABASE} inside; give the folder that orchestration.results_dir "
             "names, after a sweep with a local tracking server"
         )
-    command = server_command(results_dir, port, host)
-    console = make_console()
-    console.print(f"MLflow: http://{host}:{port}  (Ctrl-C stops it)", highlight=False)
+    process = start_server(results_dir, port, host)
+    make_console().print(f"MLflow: http://{host}:{port}  (Ctrl-C stops it)", highlight=False)
     try:
-        # In the folder MLflow keeps its users; what lies there must not pass for a Python module.
-        code = subprocess.run(
-            command, cwd=results_dir, env={**os.environ, "PYTHONSAFEPATH": "1"}, check=False
-        ).returncode
+        return EXIT_OK if process.wait() == 0 else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_OK
-    return EXIT_OK if code == 0 else EXIT_FAILED
+    finally:
+        stop_server(process)
 
 
 if __name__ == "__main__":

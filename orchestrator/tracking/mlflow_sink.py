@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from apt_core.errors import TrackingError
 from apt_core.report import StepMetrics
+from orchestrator.tracking.mlflow_view import VIEW_TAG, grid_view
 from orchestrator.tracking.sink import DeliveryError, EndState, TrialInfo
 from orchestrator.tracking.uri import QUIET_ENV, bypass_proxy_for_loopback, redact
 
@@ -76,7 +77,7 @@ class MlflowSink:
         return self._store
 
     def open(self) -> None:
-        """Connect, and find or create the experiment.
+        """Connect, and find or create the experiment and its view of the grid.
 
         Raises:
             TrackingError: If the server is away, refuses us, or the experiment lies in its bin.
@@ -139,6 +140,9 @@ class MlflowSink:
         if experiment.lifecycle_stage != "active":
             todo = "restore it or choose another name with tracking.experiment"
             raise ValueError(f"experiment {self._experiment!r} is deleted; {todo}")
+        if VIEW_TAG not in experiment.tags:  # or somebody has saved a better one in its place
+            view = grid_view(experiment.creation_time)
+            client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, view)
         self._experiment_id = experiment.experiment_id
         self._store = f"{self._experiment}:{experiment.experiment_id}:{experiment.creation_time}"
 

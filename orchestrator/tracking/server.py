@@ -4,35 +4,27 @@ A server that dies meanwhile is started again at the same address; what it misse
 """
 
 import logging
-import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from apt_core.errors import TrackingError
-from orchestrator.binding import LOOPBACK, check_binding, is_loopback_host
-from orchestrator.telemetry import NO_TELEMETRY
-from orchestrator.tracking.uri import QUIET_ENV
+from orchestrator.binding import LOOPBACK
+from orchestrator.tracking.server_process import (
+    end_group,
+    is_port_taken,
+    start_server,
+    stop_server,
+)
 
 logger = logging.getLogger(__name__)
 
 LOG_FILE = "mlflow-server.log"
-AUTH_VARIABLES = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
-"""What MLflow's password check wants: the administrator's first password, a key for its forms."""
-
-_SERVER_ENV = {
-    **QUIET_ENV,
-    # Seven more processes, 600 MB, for features that a tracking server of trainings does not use.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
 MAX_RESTARTS = 5
 """A server that dies more often is left alone: the next launch delivers what is on disk."""
 PORT_TIMEOUT_S = 10.0
@@ -40,47 +32,6 @@ PORT_TIMEOUT_S = 10.0
 _LOG_LINES_SHOWN = 12
 _PROGRESS_EVERY_S = 10.0
 _POLL_S = 0.1
-
-
-def server_command(results_dir: Path, port: int, host: str = LOOPBACK) -> list[str]:
-    """The command that serves the tracking data of a results folder, during and after a sweep.
-
-    Args:
-        results_dir: `orchestration.results_dir`.
-        port: Where to listen.
-        host: The address to listen at. Any but this machine's own turns MLflow's passwords on.
-
-    Returns:
-        Program and arguments.
-
-    Raises:
-        ConfigError: If others could reach it and no password has been set for it.
-    """
-    check_binding(
-        "the MLflow server",
-        host,
-        is_protected=all(os.environ.get(name) for name in AUTH_VARIABLES),
-        todo=f"set {' and '.join(AUTH_VARIABLES)}, or leave it on {LOOPBACK}",
-    )
-    folder = results_dir.resolve()
-    auth = [] if is_loopback_host(host) else ["--app-name", "basic-auth"]
-    return [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination",
-        str(folder / "mlflow-artifacts"),
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        *auth,
-    ]
 
 
 class LocalMlflowServer:
@@ -123,23 +74,9 @@ class LocalMlflowServer:
         Raises:
             TrackingError: If the port is taken.
         """
-        if _answers(self._port):
-            raise TrackingError(
-                f"port {self._port} on {LOOPBACK} is taken; choose another, "
-                "or set tracking.uri to the server there"
-            )
         self._folder.mkdir(parents=True, exist_ok=True)
-        supervisor = [sys.executable, "-I", str(Path(__file__).with_name("supervise.py"))]
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*supervisor, *server_command(self._folder, self._port)],
-                env={**NO_TELEMETRY, **os.environ, **_SERVER_ENV},
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C at the terminal is for us; the server must outlive the last delivery.
-                start_new_session=True,
-            )
+            self._process = start_server(self._folder, self._port, output=log)
 
     def wait_ready(self) -> None:
         """Wait until the server answers.
@@ -169,12 +106,8 @@ class LocalMlflowServer:
         with self._changing:
             self._stopped = True
             process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        process.wait()
-        _end_group(process.pid)
+        if process is not None:
+            stop_server(process)
 
     def __enter__(self) -> Self:
         """The server, ready to be used."""
@@ -208,14 +141,14 @@ class LocalMlflowServer:
             with self._changing:
                 if self._stopped:
                     return
-                _end_group(process.pid)
+                end_group(process.pid)
                 self._wait_for_port()  # what was left of it held the port
                 if not self._start_again(status):
                     return
 
     def _wait_for_port(self) -> None:
         deadline = time.monotonic() + PORT_TIMEOUT_S
-        while _answers(self._port) and time.monotonic() < deadline:
+        while is_port_taken(self._port) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
     def _start_again(self, status: int) -> bool:
@@ -249,19 +182,7 @@ class LocalMlflowServer:
         )
 
 
-def _end_group(pgid: int) -> None:
-    """End what a dead leader has left of its process group."""
-    with suppress(ProcessLookupError):
-        os.killpg(pgid, signal.SIGKILL)
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((LOOPBACK, port)) == 0

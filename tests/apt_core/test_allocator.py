@@ -7,8 +7,13 @@ import sys
 
 import pytest
 
+# The largest block fits into no hole that the others leave: by itself the C library fetches it anew
+# each time, wherever the heap lies. A fault is one small page, also where the system prefers huge.
+_LARGEST_MB = 256
 _LOOP = """
-import resource
+import ctypes, resource
+PR_SET_THP_DISABLE = 41
+assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
 {prepare}
 import torch
 
@@ -20,16 +25,16 @@ def backward_too():
     (x * x).sum().backward()
 
 for _ in range(8):  # until the heap has found its size
-    use(16), use(64), backward_too()
+    use(16), use({largest}), backward_too()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
-    use(16), use(64), backward_too()
+    use(16), use({largest}), backward_too()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 def _page_faults(prepare: str) -> int:
-    script = _LOOP.format(prepare=prepare)
+    script = _LOOP.format(prepare=prepare, largest=_LARGEST_MB)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
@@ -39,9 +44,9 @@ def _page_faults(prepare: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
 def test_freed_blocks_of_every_size_and_thread_are_used_again() -> None:
     keep = "from apt_core.allocator import keep_freed_memory; assert keep_freed_memory()"
-    pages = 10 * 16 * 2**20 // resource.getpagesize()
+    pages = 10 * _LARGEST_MB * 2**20 // resource.getpagesize()
     without = _page_faults("")
-    assert without > pages, "the C library hands large blocks back by itself"
+    assert without >= pages, "the C library hands large blocks back by itself"
     # Not none: where the heap lies differs from start to start, and it may still grow once.
     assert _page_faults(keep) < without / 4
 

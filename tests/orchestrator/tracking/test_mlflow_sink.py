@@ -13,7 +13,8 @@ from apt_core.report import StepMetrics
 from apt_core.trainer.metric_log import JsonlWriter
 from orchestrator.execution.status import TrialState, write_status
 from orchestrator.tracking.cursor import CURSOR_FILE
-from orchestrator.tracking.mlflow_sink import MAX_PARAM_LENGTH, PARENT_TAG, MlflowSink
+from orchestrator.tracking.mlflow_sink import MAX_PARAM_LENGTH, PARENT_TAG, MlflowSink, connect
+from orchestrator.tracking.mlflow_view import VIEW_TAG, grid_view
 from orchestrator.tracking.outbox import Shipper
 from orchestrator.tracking.server import LocalMlflowServer
 from orchestrator.tracking.sink import DeliveryError, TrialInfo
@@ -155,6 +156,19 @@ def test_a_deleted_experiment_is_an_error_that_says_what_to_do(
     sink._live.delete_experiment(sink._experiment_id)
     with pytest.raises(TrackingError, match=r"deleted; restore it or choose another name"):
         MlflowSink(server.uri, sink._experiment).open()
+
+
+def test_a_view_of_the_grid_is_saved_once_and_then_left_to_the_users(
+    server: LocalMlflowServer,
+) -> None:
+    MlflowSink(server.uri, "a view").open()
+    client = connect(server.uri)
+    experiment = client.get_experiment_by_name("a view")
+    assert experiment is not None
+    assert experiment.tags[VIEW_TAG] == grid_view(experiment.creation_time)
+    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, "another")
+    MlflowSink(server.uri, "a view").open()
+    assert client.get_experiment(experiment.experiment_id).tags[VIEW_TAG] == "another"
 
 
 def test_losing_the_cursor_doubles_nothing_on_the_server(

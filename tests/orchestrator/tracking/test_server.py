@@ -1,6 +1,5 @@
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +12,8 @@ import pytest
 
 from apt_core.errors import TrackingError
 from orchestrator.tracking import server as server_module
-from orchestrator.tracking.server import LocalMlflowServer, server_command
+from orchestrator.tracking import server_process
+from orchestrator.tracking.server import LocalMlflowServer
 
 
 def group_is_gone(pgid: int, timeout_s: float = 10.0) -> bool:
@@ -28,7 +28,7 @@ def group_is_gone(pgid: int, timeout_s: float = 10.0) -> bool:
 
 
 def fake_command(code: str) -> object:
-    return lambda results_dir, port: [sys.executable, "-c", code, str(port)]
+    return lambda results_dir, port, host: [sys.executable, "-c", code, str(port)]
 
 
 HEALTHY = """
@@ -40,17 +40,11 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), H).serve_forever()
 """
 
 
-def test_the_server_keeps_its_data_in_the_results_folder(tmp_path: Path) -> None:
-    command = server_command(tmp_path, 5001)
-    assert f"sqlite:///{tmp_path.resolve()}/mlflow.db" in command
-    assert command[command.index("--host") + 1] == "127.0.0.1"
-
-
 def test_a_server_that_dies_at_the_start_is_an_error_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "import sys; print('cannot open database'); sys.exit(3)"
-    monkeypatch.setattr(server_module, "server_command", fake_command(code))
+    monkeypatch.setattr(server_process, "server_command", fake_command(code))
     with (
         pytest.raises(TrackingError, match=r"(?s)ended while starting.*cannot open database"),
         LocalMlflowServer(tmp_path),
@@ -62,7 +56,7 @@ def test_a_server_that_never_answers_is_an_error_and_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        server_module, "server_command", fake_command("import time; time.sleep(60)")
+        server_process, "server_command", fake_command("import time; time.sleep(60)")
     )
     server = LocalMlflowServer(tmp_path, start_timeout_s=0.5)
     server.start()
@@ -74,18 +68,10 @@ def test_a_server_that_never_answers_is_an_error_and_is_stopped(
     assert group_is_gone(pid)
 
 
-def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(TrackingError, match="taken"):
-            LocalMlflowServer(tmp_path, taken.getsockname()[1]).start()
-
-
 def test_leaving_the_block_ends_every_process_of_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "server_command", fake_command(HEALTHY))
+    monkeypatch.setattr(server_process, "server_command", fake_command(HEALTHY))
     with LocalMlflowServer(tmp_path) as server:
         pid = server.pid
         assert pid is not None
@@ -97,7 +83,7 @@ def test_a_server_that_ignores_the_signal_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stubborn = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + HEALTHY
-    monkeypatch.setattr(server_module, "server_command", fake_command(stubborn))
+    monkeypatch.setattr(server_process, "server_command", fake_command(stubborn))
     with LocalMlflowServer(tmp_path) as server:
         pid = server.pid
         assert pid is not None
@@ -108,8 +94,9 @@ def test_the_server_ends_when_its_driver_is_killed(tmp_path: Path) -> None:
     driver = f"""
 import sys, time
 from pathlib import Path
-from orchestrator.tracking import server
-server.server_command = lambda folder, port: [sys.executable, "-c", {HEALTHY!r}, str(port)]
+from orchestrator.tracking import server, server_process
+serve = [sys.executable, "-c", {HEALTHY!r}]
+server_process.server_command = lambda folder, port, host: [*serve, str(port)]
 local = server.LocalMlflowServer(Path({str(tmp_path)!r}))
 with local:
     print(local.pid, flush=True)
@@ -151,7 +138,7 @@ def test_a_server_that_is_killed_comes_back_at_the_same_address_but_not_for_ever
     telling = HEALTHY.replace(
         "self.end_headers()", "self.end_headers(); self.wfile.write(str(os.getpid()).encode())"
     ).replace("import http.server", "import os, http.server")
-    monkeypatch.setattr(server_module, "server_command", fake_command(telling))
+    monkeypatch.setattr(server_process, "server_command", fake_command(telling))
     monkeypatch.setattr(server_module, "MAX_RESTARTS", 2)
     others = keepers()  # of servers that whole modules share
     with LocalMlflowServer(tmp_path) as server:
@@ -175,9 +162,10 @@ def test_a_server_that_is_killed_comes_back_at_the_same_address_but_not_for_ever
 def test_a_server_whose_port_was_taken_meanwhile_stays_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server_module, "server_command", fake_command(HEALTHY))
+    monkeypatch.setattr(server_process, "server_command", fake_command(HEALTHY))
     with LocalMlflowServer(tmp_path) as server:
-        monkeypatch.setattr(server_module, "_answers", lambda port: True)
+        for module in (server_module, server_process):
+            monkeypatch.setattr(module, "is_port_taken", lambda port: True)
         monkeypatch.setattr(server_module, "PORT_TIMEOUT_S", 0.2)
         pid = server.pid
         assert pid is not None
