@@ -20,6 +20,7 @@ from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
 from jobs.planning import Plan
 from jobs.tracked import tracking
 from orchestrator.execution.gauges import SweepGauges
+from orchestrator.execution.local_node import num_local_cpus
 from orchestrator.execution.lock import only_driver
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -33,6 +34,9 @@ from orchestrator.execution.trial import TrialSpec
 from orchestrator.goodput import goodput_lines, goodput_of
 from orchestrator.progress import SweepProgress
 from orchestrator.sweep_status import members_of
+
+MAX_DRAWING = 8
+"""Processes that draw a large report's figures, about 150 MiB each."""
 
 
 def launch(plan: Plan) -> int:
@@ -139,7 +143,7 @@ def show_report(sweep_dir: Path, console: Console) -> None:
     from orchestrator.reports.render import build_report
 
     with span("report"), tell_refusals(sweep_dir):
-        paths = build_report(sweep_dir)
+        paths = build_report(sweep_dir, max_processes=min(num_local_cpus(), MAX_DRAWING))
     console.print(console_table(collect(sweep_dir)))
     say(console, f"report: {paths.markdown}\n        {paths.html}")
 

@@ -1,12 +1,12 @@
-"""Draw the figures of one task table as SVG, PNG and PDF, each with its data as CSV beside it."""
+"""The figures of a task table or a run: what is drawn, and its data as CSV beside it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apt_core.report import RunReport
 from orchestrator.reports import series, tradeoffs
-from orchestrator.reports.drawing import draw
+from orchestrator.reports.draw_all import Drawing, draw_all
 from orchestrator.reports.figure_csv import write_figure_csv
 from orchestrator.reports.panels import MAX_FULL_LINES, Content, Panel
 from orchestrator.reports.records import SweepRecords, cell_of_report
@@ -37,6 +37,14 @@ class FigureFiles:
 
 
 @dataclass(frozen=True)
+class PlannedFigure:
+    """A figure whose data is written and whose drawing is still to be made."""
+
+    files: FigureFiles
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
 class _Figure:
     name: str
     title: str
@@ -47,7 +55,7 @@ class _Figure:
     run_id: str = ""
 
 
-def draw_figures(
+def plan_figures(
     table: TaskTable,
     records: SweepRecords,
     folder: Path,
@@ -55,8 +63,8 @@ def draw_figures(
     styles: Styles,
     suffix: str = "",
     max_rows: int = MAX_ROWS_DRAWN,
-) -> list[FigureFiles]:
-    """Draw all figures of one (model, dataset) for which there is data.
+) -> list[PlannedFigure]:
+    """All figures of one (model, dataset) for which there is data, ready to be drawn.
 
     Args:
         table: The rows.
@@ -67,12 +75,12 @@ def draw_figures(
         max_rows: How many rows get figures of a run of theirs.
 
     Returns:
-        The files, in the order of the report.
+        The figures, in the order of the report; their CSV files are written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = [*_table_figures(table, records), *_run_figures(table, max_rows)]
     return [
-        _write(figure, figure.row or table.title, folder / f"{figure.name}{suffix}", styles)
+        _plan(figure, figure.row or table.title, folder / f"{figure.name}{suffix}", styles)
         for figure in figures
         if not all(content.is_empty for content in figure.contents)
     ]
@@ -90,21 +98,36 @@ def draw_run(run: RunReport, folder: Path) -> list[FigureFiles]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     label = label_of(cell_of_report(run))
-    return [
-        _write(_of_run(figure, run, label), label, folder / figure.name, {})
+    return draw_planned(
+        _plan(_of_run(figure, run, label), label, folder / figure.name, {})
         for figure in figures_of_run(run)
-    ]
+    )
 
 
-def _write(figure: _Figure, about: str, path: Path, styles: Styles) -> FigureFiles:
+def draw_planned(figures: Iterable[PlannedFigure], max_processes: int = 1) -> list[FigureFiles]:
+    """Draw figures that are planned.
+
+    Args:
+        figures: Of one table or of many.
+        max_processes: See `draw_all`.
+
+    Returns:
+        Their files, in the same order.
+    """
+    planned = list(figures)
+    draw_all([figure.drawing for figure in planned], max_processes)
+    return [figure.files for figure in planned]
+
+
+def _plan(figure: _Figure, about: str, path: Path, styles: Styles) -> PlannedFigure:
     contents = [content for content in figure.contents if not content.is_empty]
     svg, png, pdf, data = (
         path.with_name(f"{path.name}.{ending}") for ending in ("svg", "png", "pdf", "csv")
     )
     write_figure_csv(data, contents, arm=figure.row, run_id=figure.run_id)
-    draw(contents, styles, path, num_columns=figure.num_columns)
     title = f"{figure.title}, {about}"
-    return FigureFiles(title, figure.caption, svg, png, pdf, data, about=figure.row)
+    files = FigureFiles(title, figure.caption, svg, png, pdf, data, about=figure.row)
+    return PlannedFigure(files, Drawing(contents, styles, path, figure.num_columns))
 
 
 def _table_figures(table: TaskTable, records: SweepRecords) -> list[_Figure]:

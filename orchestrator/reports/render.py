@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,7 +11,12 @@ from markupsafe import Markup
 from orchestrator.reports.cells_file import write_cells
 from orchestrator.reports.collect import collect
 from orchestrator.reports.drawing import inline_svg
-from orchestrator.reports.figures import MAX_ROWS_DRAWN, FigureFiles, draw_figures
+from orchestrator.reports.figures import (
+    MAX_ROWS_DRAWN,
+    FigureFiles,
+    draw_planned,
+    plan_figures,
+)
 from orchestrator.reports.grid import slug
 from orchestrator.reports.latex import to_latex
 from orchestrator.reports.page import Page, make_page
@@ -41,12 +47,15 @@ class ReportPaths:
     """The SVG files; a PNG, a PDF and a CSV of the same name stand beside each."""
 
 
-def build_report(sweep_dir: Path, out_dir: Path | None = None) -> ReportPaths:
+def build_report(
+    sweep_dir: Path, out_dir: Path | None = None, *, max_processes: int = 1
+) -> ReportPaths:
     """Write the report of a sweep, finished or not.
 
     Args:
         sweep_dir: The sweep's folder, ``<results_dir>/<name>``.
         out_dir: Where the report goes; default: ``report`` inside the sweep's folder.
+        max_processes: How many draw figures; see `draw_all` before you give more than one.
 
     Returns:
         The files.
@@ -58,7 +67,7 @@ def build_report(sweep_dir: Path, out_dir: Path | None = None) -> ReportPaths:
     tables = build_tables(records)
     out_dir = out_dir or sweep_dir / "report"
     out_dir.mkdir(parents=True, exist_ok=True)
-    figures = _draw(tables, records, out_dir / "figures")
+    figures = _draw(tables, records, out_dir / "figures", max_processes)
     page = make_page(records, tables, figures)
     paths = ReportPaths(
         markdown=out_dir / "report.md",
@@ -80,17 +89,19 @@ def build_report(sweep_dir: Path, out_dir: Path | None = None) -> ReportPaths:
 
 
 def _draw(
-    tables: Sequence[TaskTable], records: SweepRecords, folder: Path
+    tables: Sequence[TaskTable], records: SweepRecords, folder: Path, max_processes: int
 ) -> list[list[FigureFiles]]:
     """The figures of each table; a row of the same name looks alike in all of them."""
     keys = sorted((row.key for table in tables for row in table.rows), key=order_of)
     styles = make_styles({label_of(key): method_of(key) for key in keys})
     suffixes = [f"__{slug(t.title)}" for t in tables] if len(tables) > 1 else [""] * len(tables)
     max_rows = MAX_ROWS_DRAWN // max(1, len(tables))
-    return [
-        draw_figures(table, records, folder, styles=styles, suffix=suffix, max_rows=max_rows)
+    planned = [
+        plan_figures(table, records, folder, styles=styles, suffix=suffix, max_rows=max_rows)
         for table, suffix in zip(tables, suffixes, strict=True)
     ]
+    files = iter(draw_planned(chain.from_iterable(planned), max_processes))
+    return [list(islice(files, len(figures))) for figures in planned]
 
 
 def _render(template: str, page: Page) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.reports.collect import collect
-from orchestrator.reports.figures import FigureFiles, draw_figures
+from orchestrator.reports.figures import FigureFiles, draw_planned, plan_figures
 from orchestrator.reports.rows import TaskTable, label_of
 from orchestrator.reports.styles import make_styles
 from orchestrator.reports.tables import build_tables
@@ -16,7 +16,8 @@ def drawn(sweep: Path, **options) -> tuple[TaskTable, list[FigureFiles]]:
     records = collect(sweep)
     (table,) = build_tables(records)
     styles = make_styles({label_of(row.key): method_of(row.key) for row in table.rows})
-    return table, draw_figures(table, records, sweep / "figures", styles=styles, **options)
+    planned = plan_figures(table, records, sweep / "figures", styles=styles, **options)
+    return table, draw_planned(planned)
 
 
 def rows_of(figure: FigureFiles) -> list[dict[str, str]]:

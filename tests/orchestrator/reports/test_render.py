@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from apt_core.errors import DataError
+from orchestrator.execution.local_node import num_local_cpus
 from orchestrator.reports.render import build_report
 from tests.nightly import nightly
 from tests.orchestrator.reports.synthetic_sweep import (
@@ -185,9 +186,8 @@ def test_the_same_sweep_gives_the_same_report(sweep: Path, tmp_path: Path) -> No
 @nightly("draws 24 figures")
 def test_504_trials_render_within_30_seconds(tmp_path: Path) -> None:
     write_504_trials(tmp_path)
-    start = time.process_time()
-    paths = build_report(tmp_path)
-    # Processor time: what else the machine does must not decide.
-    assert time.process_time() - start < 30
+    start = time.monotonic()
+    paths = build_report(tmp_path, max_processes=num_local_cpus())  # as `aptune report` does
+    assert time.monotonic() - start < 30
     # Six over all rows of each table; with four tables no figures of single runs.
     assert len(paths.figures) == 4 * 6

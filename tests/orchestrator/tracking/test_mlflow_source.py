@@ -10,6 +10,7 @@ import pytest
 
 from apt_core.errors import DataError, TrackingError
 from jobs.tracked import SWEEP_FILES
+from orchestrator.execution.local_node import num_local_cpus
 from orchestrator.reports.collect import collect
 from orchestrator.reports.render import build_report
 from orchestrator.reports.table_csv import write_table_csv
@@ -153,13 +154,12 @@ def test_504_trials_of_a_server_render_within_30_seconds(
     members = [path.name for path in (folder / "trials").iterdir()]
     (folder / "sweep.json").write_text(json.dumps({"run_ids": members, "time_ms": 1}))
     ship(sink, folder, "demo")
-    start = time.process_time()
+    start = time.monotonic()
     rebuilt = rebuild_sweep(
         MlflowSource(server.uri), "demo", tmp_path / "rebuilt", experiment=sink._experiment
     )
-    report = build_report(rebuilt).markdown.read_text()
-    # Our processor time: neither the server's nor what else the machine does.
-    assert time.process_time() - start < 30
+    report = build_report(rebuilt, max_processes=num_local_cpus()).markdown.read_text()
+    assert time.monotonic() - start < 30
     assert "504 of 504 trials finished" in report
 
 
