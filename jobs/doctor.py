@@ -139,7 +139,9 @@ def _memory(config: ExperimentConfig) -> list[Finding]:
 
 
 def _disk(config: ExperimentConfig) -> list[Finding]:
-    folder = _existing_parent(config.orchestration.results_path.absolute())
+    from jobs.preflight import existing_parent
+
+    folder = existing_parent(config.orchestration.results_path)
     free = shutil.disk_usage(folder).free / GIB
     todo = "free some space, or set orchestration.results_dir"
     return [_amount(f"free disk at {folder}", free, ENOUGH_DISK_GIB, LITTLE_DISK_GIB, todo)]
@@ -153,12 +155,14 @@ def _amount(what: str, gib: float, enough: float, little: float, todo: str) -> F
 
 
 def _results_dir(config: ExperimentConfig) -> list[Finding]:
-    folder = config.orchestration.results_path
-    parent = _existing_parent(folder.absolute())
-    if os.access(parent, os.W_OK | os.X_OK):
-        return [Finding("results_dir", Verdict.OK, str(folder))]
-    todo = "set orchestration.results_dir to a folder that you may write to"
-    return [Finding("results_dir", Verdict.FAIL, f"{parent} is not writable", todo)]
+    from jobs.preflight import check_results_dir
+
+    try:
+        check_results_dir(config)
+    except UserError as error:
+        found, _, todo = str(error).removeprefix("orchestration.results_dir: ").partition("; ")
+        return [Finding("results_dir", Verdict.FAIL, found, todo)]
+    return [Finding("results_dir", Verdict.OK, str(config.orchestration.results_path))]
 
 
 def _ray(config: ExperimentConfig) -> list[Finding]:
@@ -221,10 +225,6 @@ def _packaged_files(config: ExperimentConfig) -> list[Finding]:
     except UserError as error:
         findings.append(Finding("recipes", Verdict.FAIL, str(error), todo))
     return findings
-
-
-def _existing_parent(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 CHECKS: tuple[Callable[[ExperimentConfig], list[Finding]], ...] = (

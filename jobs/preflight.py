@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -144,7 +145,7 @@ def check_surroundings(config: ExperimentConfig, problems: Problems, place: Plac
     """
     if place is Place.NOWHERE:
         return
-    problems.check(_check_results_dir, config)
+    problems.check(check_results_dir, config)
     if place is Place.HERE:
         problems.check(_check_gpus, config)
         return
@@ -161,7 +162,15 @@ def ray_address(config: ExperimentConfig) -> str | None:
     return config.orchestration.address or os.environ.get("RAY_ADDRESS") or None
 
 
-def _check_results_dir(config: ExperimentConfig) -> None:
+def check_results_dir(config: ExperimentConfig) -> None:
+    """Check that results can be written where they are to go; no folder stays behind.
+
+    Args:
+        config: Any configuration.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
     folder = config.orchestration.results_path
     if RAY_PACKAGES in Path.cwd().parts and Path.cwd() in folder.absolute().parents:
         raise ConfigError(
@@ -169,19 +178,33 @@ def _check_results_dir(config: ExperimentConfig) -> None:
             "directory, which Ray deletes; set it to an absolute path on storage that every node "
             "sees, or use aptune submit"
         )
+    todo = "set it to a folder that you may write to"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        parent = existing_parent(folder)
+        _try_to_make(folder, parent)
     except OSError as error:
         raise ConfigError(
-            f"orchestration.results_dir: cannot create {folder} ({error.strerror}); set it to a "
-            "folder that you may write to"
+            f"orchestration.results_dir: cannot create {folder} ({error.strerror}); {todo}"
         ) from error
-    if not writable:
-        raise ConfigError(
-            f"orchestration.results_dir: {folder} is not writable; set it to a folder that you "
-            "may write to"
-        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"orchestration.results_dir: {parent} is not writable; {todo}")
+
+
+def _try_to_make(folder: Path, parent: Path) -> None:
+    """Make a folder below one that exists, and take it away: a refused run leaves none behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in (folder, *folder.parents):
+        if made.absolute() == parent:
+            return
+        with suppress(OSError):  # somebody else uses it by now
+            made.rmdir()
+
+
+def existing_parent(path: Path) -> Path:
+    """The path itself, or the nearest above it that is there."""
+    absolute = path.absolute()
+    # `Path.exists` raises where a folder may not be searched.
+    return next(place for place in (absolute, *absolute.parents) if os.path.exists(place))
 
 
 def _check_gpus(config: ExperimentConfig) -> None:

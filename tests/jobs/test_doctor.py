@@ -29,3 +29,14 @@ def test_doctor_shows_every_check_and_fails_when_one_does(
         assert name in out
     assert doctor(sets=[*sets, "tracking.uri=http://127.0.0.1:9"]) == 1
     assert "fail" in capsys.readouterr().out
+
+
+def test_a_results_folder_that_cannot_be_made_is_told_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "file").touch()
+    assert doctor(sets=[f"orchestration.results_dir={tmp_path / 'file' / 'runs'}"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "(Not a directory)" in out
+    assert "set it to a folder that you may write to" in out

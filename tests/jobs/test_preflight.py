@@ -79,7 +79,26 @@ def test_a_results_folder_below_a_file_is_told(tmp_path: Path) -> None:
     problems = Problems()
     config = load_config([], [f"orchestration.results_dir={tmp_path / 'file' / 'runs'}"])
     check_surroundings(config, problems, Place.HERE)
-    with pytest.raises(UserError, match=r"orchestration\.results_dir: cannot create"):
+    with pytest.raises(UserError, match=r"cannot create .*runs \(Not a directory\)"):
+        problems.raise_if_any()
+
+
+def test_looking_at_a_results_folder_creates_nothing(tmp_path: Path) -> None:
+    problems = Problems()
+    config = load_config([], [f"orchestration.results_dir={tmp_path / 'new' / 'runs'}"])
+    check_surroundings(config, problems, Place.HERE)
+    problems.raise_if_any()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new" / "runs" / "kept").mkdir(parents=True)
+    check_surroundings(config, problems, Place.HERE)
+    assert (tmp_path / "new" / "runs" / "kept").is_dir()
+
+
+def test_where_nobody_can_make_a_folder_this_is_told() -> None:
+    problems = Problems()
+    config = load_config([], ["orchestration.results_dir=/proc/aptune"])
+    check_surroundings(config, problems, Place.HERE)
+    with pytest.raises(UserError, match=r"results_dir: cannot create /proc/aptune"):
         problems.raise_if_any()
 
 
