@@ -36,7 +36,7 @@ from orchestrator.progress import SweepProgress
 from orchestrator.sweep_status import members_of
 
 MAX_DRAWING = 8
-"""Processes that draw a large report's figures, about 150 MiB each."""
+"""Processes that draw a large report's figures, about 120 MiB each."""
 
 
 def launch(plan: Plan) -> int:

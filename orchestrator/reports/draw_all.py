@@ -15,7 +15,7 @@ from orchestrator.reports.styles import Styles
 logger = logging.getLogger(__name__)
 
 MIN_PER_PROCESS = 5
-"""Fewer figures are drawn sooner than another process has imported matplotlib."""
+"""Another process imports matplotlib first, which takes as long as up to four figures do."""
 
 
 @dataclass(frozen=True)
