@@ -106,6 +106,55 @@ def test_all_end_when_the_parent_goes_away(
     assert is_gone(grandchild)
 
 
+ORDERLY = """
+import signal, sys, time
+told = []
+signal.signal(signal.SIGINT, lambda *_: told.append(1))
+open(sys.argv[1], "a").write("ready\\n")
+while not told:
+    time.sleep(0.01)
+time.sleep(0.15)
+open(sys.argv[1], "a").write(f"told {len(told)} times\\n")
+"""
+"""Takes a moment to end, and writes how often it was asked to."""
+
+
+HANDS_ON = f"""
+import signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {ORDERLY!r}, sys.argv[1]])
+signal.signal(signal.SIGINT, lambda *_: child.send_signal(signal.SIGINT))
+sys.exit(child.wait())
+"""
+"""What MLflow's command does with its web server."""
+
+
+def test_a_command_that_hands_the_signal_on_ends_in_order(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    process = start(started, HANDS_ON, str(log))
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    close(process)
+    assert process.wait(60) == 0
+    assert log.read_text().splitlines() == ["ready", "told 1 times"]
+
+
+def test_a_child_of_the_command_that_ignores_the_signal_is_killed(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    deaf = DEAF + f"import os, sys; open(sys.argv[1], 'w').write(f'{{os.getpid()}}\\n'); {SLEEP}"
+    code = (
+        "import os, subprocess, sys, time; "
+        f"subprocess.Popen([sys.executable, '-c', {deaf!r}, sys.argv[1]])\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.02)"
+    )
+    process = start(started, code, str(tmp_path / "pid"))
+    assert is_gone(pid_in(tmp_path / "pid"))
+    assert process.wait(30) == -signal.SIGKILL
+
+
 def test_a_command_that_ignores_the_signal_is_killed(
     started: list[subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
