@@ -10,7 +10,7 @@ from orchestrator.reports.drawing import ENDINGS
 from tests.orchestrator.reports.test_drawing import STYLES, panel, points
 
 
-def drawings(folder: Path, number: int = 2 * MIN_PER_PROCESS) -> list[Drawing]:
+def drawings(folder: Path, number: int = 4) -> list[Drawing]:
     folder.mkdir()
     return [Drawing([panel(i + 1)], STYLES, folder / f"figure{i}") for i in range(number)]
 
@@ -19,11 +19,18 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process for two figures already."""
+    monkeypatch.setattr(module, "MIN_PER_PROCESS", 2)
+
+
+@pytest.mark.usefixtures("eager")
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     draw_all(drawings(tmp_path / "one"))
     draw_all(drawings(tmp_path / "two"), max_processes=2)
     one, two = files_of(tmp_path / "one"), files_of(tmp_path / "two")
-    assert len(one) == 2 * MIN_PER_PROCESS * len(ENDINGS)
+    assert len(one) == 4 * len(ENDINGS)
     assert one == two
 
 
@@ -58,6 +65,7 @@ class Deadly(str):
         return _die_elsewhere, (os.getpid(),)
 
 
+@pytest.mark.usefixtures("eager")
 def test_where_a_process_is_killed_the_figures_are_drawn_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
