@@ -95,7 +95,7 @@ class SpanScorer:
         self.null_threshold = null_threshold
 
     def __call__(self, predictions: Sequence[Any], references: References) -> dict[str, float]:
-        """exact_match and f1.
+        """exact_match and f1, see `squad_metrics`.
 
         Args:
             predictions: start and end logits per window.
@@ -124,7 +124,7 @@ class AnswerScorer:
     """Question answering in the model's own words."""
 
     def __call__(self, predictions: Sequence[Any], references: References) -> dict[str, float]:
-        """exact_match and f1."""
+        """exact_match and f1, see `squad_metrics`."""
         answers = [read_answer(value) for value in predictions]
         return squad_metrics(answers, references.targets)
 

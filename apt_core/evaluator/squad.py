@@ -64,14 +64,19 @@ def best_over_golds(score: TextScore, answer: str, golds: Sequence[str]) -> floa
 
 
 def squad_metrics(answers: Sequence[str], golds: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Mean `exact_match` and `f1` over all questions, in [0, 1].
+    """Mean exact match and F1 over all questions and over the two kinds of them, in [0, 1].
+
+    One number hides what was learned where many questions have no answer: whoever never answers
+    already scores their share. So the published script's HasAns and NoAns values stand beside it.
 
     Args:
         answers: predicted text per question, empty for "unanswerable".
         golds: accepted answers per question, none for an unanswerable one.
 
     Returns:
-        Both metrics by name.
+        ``exact_match`` and ``f1``; where both kinds of questions occur also
+        ``has_answer_exact_match``, ``has_answer_f1`` and ``no_answer_accuracy``, the share of
+        unanswerable questions left unanswered (for these, exact match and F1 are the same).
 
     Raises:
         ValueError: there are no questions, or not equally many of both.
@@ -79,9 +84,23 @@ def squad_metrics(answers: Sequence[str], golds: Sequence[Sequence[str]]) -> dic
     if not golds:
         raise ValueError("exact_match and f1 of no questions are undefined")
     pairs = list(zip(answers, golds, strict=True))
+    overall = _mean_scores(pairs)
+    answerable = [pair for pair in pairs if pair[1]]
+    if len(answerable) in (0, len(pairs)):
+        return overall
+    unanswerable = _mean_scores([pair for pair in pairs if not pair[1]])
     return {
-        "exact_match": sum(best_over_golds(exact_match, a, g) for a, g in pairs) / len(pairs),
-        "f1": sum(best_over_golds(token_f1, a, g) for a, g in pairs) / len(pairs),
+        **overall,
+        **{f"has_answer_{name}": value for name, value in _mean_scores(answerable).items()},
+        "no_answer_accuracy": unanswerable["exact_match"],
+    }
+
+
+def _mean_scores(pairs: Sequence[tuple[str, Sequence[str]]]) -> dict[str, float]:
+    scores = {"exact_match": exact_match, "f1": token_f1}
+    return {
+        name: sum(best_over_golds(score, answer, golds) for answer, golds in pairs) / len(pairs)
+        for name, score in scores.items()
     }
 
 

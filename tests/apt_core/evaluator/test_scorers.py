@@ -111,7 +111,15 @@ def test_unanswerable_questions_are_left_where_no_answer_wins_by_the_threshold()
     logits = [window(3.0, 2.0, 0.0), window(4.0, 1.0, 0.0), window(1.0, 0.0, 5.0)]
     scores = SpanScorer()(logits, references)
     assert scores == pytest.approx(
-        {"exact_match": 2 / 3, "f1": 2 / 3, "best_f1": 1.0, "best_f1_threshold": 2.0}
+        {
+            "exact_match": 2 / 3,
+            "f1": 2 / 3,
+            "has_answer_exact_match": 0.5,
+            "has_answer_f1": 0.5,
+            "no_answer_accuracy": 1.0,
+            "best_f1": 1.0,
+            "best_f1_threshold": 2.0,
+        }
     )
     assert SpanScorer(null_threshold=2.0)(logits, references)["f1"] == 1.0
     assert SpanScorer(null_threshold=6.0)(logits, references)["f1"] == pytest.approx(2 / 3)
@@ -132,7 +140,15 @@ def test_written_answers_score_like_spans() -> None:
     scores = AnswerScorer()(
         [wrote("The cat"), wrote("unanswerable"), wrote("x")], References((("cat",), (), ()))
     )
-    assert scores == pytest.approx({"exact_match": 2 / 3, "f1": 2 / 3})
+    assert scores == pytest.approx(
+        {
+            "exact_match": 2 / 3,
+            "f1": 2 / 3,
+            "has_answer_exact_match": 1.0,
+            "has_answer_f1": 1.0,
+            "no_answer_accuracy": 0.5,
+        }
+    )
 
 
 def test_summaries_have_four_metrics() -> None:

@@ -85,6 +85,37 @@ def test_random_texts_score_as_by_the_published_rules() -> None:
     means = squad_metrics(answers, golds)
     assert means["exact_match"] == pytest.approx(sum(e for e, _ in expected) / CASES)
     assert means["f1"] == pytest.approx(sum(f for _, f in expected) / CASES)
+    answerable = [pair for pair, gold in zip(expected, golds, strict=True) if gold]
+    assert 0 < len(answerable) < CASES
+    assert means["has_answer_exact_match"] == pytest.approx(
+        sum(e for e, _ in answerable) / len(answerable)
+    )
+    assert means["has_answer_f1"] == pytest.approx(sum(f for _, f in answerable) / len(answerable))
+
+
+def test_each_kind_of_question_has_its_own_score() -> None:
+    golds = [["big cat"], ["dog"], [], [], []]
+    means = squad_metrics(["cat", "", "", "cow", ""], golds)
+    assert means == pytest.approx(
+        {
+            "exact_match": 2 / 5,
+            "f1": (2 / 3 + 2) / 5,
+            "has_answer_exact_match": 0.0,
+            "has_answer_f1": 1 / 3,
+            "no_answer_accuracy": 2 / 3,
+        }
+    )
+
+
+@pytest.mark.parametrize("golds", [[["cat"], ["dog"]], [[], []]])
+def test_questions_of_one_kind_have_one_score(golds: list[list[str]]) -> None:
+    assert set(squad_metrics(["cat", ""], golds)) == {"exact_match", "f1"}
+
+
+def test_a_constant_silence_shows_as_nothing_learned() -> None:
+    means = squad_metrics([""] * 4, [["cat"], [], [], []])
+    assert means["f1"] == 0.75
+    assert (means["has_answer_f1"], means["no_answer_accuracy"]) == (0.0, 1.0)
 
 
 def test_no_questions_have_no_score() -> None:
