@@ -17,10 +17,11 @@ from pathlib import Path
 
 import psutil
 
+from tests.two_machines import LOOPBACK, Machine
+
 REPOSITORY = Path(__file__).parents[1]
 HOST = "127.0.0.1"
-NODE = "127.0.0.2"
-"""Ray writes 127.0.0.1 as the host's own address; this one it leaves alone."""
+HERE = Machine(LOOPBACK[0])
 PORTS = (
     "port",
     "dashboard-port",
@@ -31,6 +32,14 @@ PORTS = (
     "node-manager-port",
     "object-manager-port",
     "ray-client-server-port",
+)
+WORKER_PORTS = (
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "metrics-export-port",
+    "node-manager-port",
+    "object-manager-port",
 )
 START_TIMEOUT_S = 240
 MAX_STARTS = 3
@@ -52,6 +61,7 @@ class RayHead:
     """For clients: the job server's address and the token among it."""
     command: Sequence[str]
     folder: Path
+    machine: Machine = HERE
     has_dashboard: bool = True
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -62,7 +72,7 @@ class RayHead:
             # A new machine has no such file. Here it and the worker beside us, whose command line
             # holds our address, would make Ray believe that we are running already.
             (self.folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)
-            self.process = start_ray(self.command, log, self.environment)
+            self.process = start_ray(self.command, log, self.environment, self.machine)
             try:
                 if self.has_dashboard:
                     _wait_until_it_answers(self.address, self.process, log)
@@ -82,34 +92,31 @@ class RayHead:
 
     def processes_of_jobs(self) -> list[str]:
         """Command lines of what jobs have running."""
-        lines = []
         assert self.process is not None
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                line = " ".join(process.cmdline())
-            except psutil.Error:
-                continue
-            if any(name in line for name in OURS):
-                lines.append(line)
-        return lines
+        return processes_of_jobs(self.process)
 
 
 @contextmanager
 def ray_head(
-    store: Mapping[str, str] | None = None, *options: str, has_dashboard: bool = True
+    store: Mapping[str, str] | None = None,
+    *options: str,
+    has_dashboard: bool = True,
+    machine: Machine = HERE,
 ) -> Iterator[RayHead]:
     """Start a head; afterwards nothing of it is left.
 
     Args:
         store: More environment for the head itself, e.g. where its state outlives it.
         options: More options for `ray start`.
-        has_dashboard: Whether it has a job server, which takes as long as the rest to start.
+        has_dashboard: Whether it has a job server, which takes as long as the rest to start. It
+            can be asked on loopback only.
+        machine: Where it runs.
     """
     folder = Path(tempfile.mkdtemp(prefix="apt-h-", dir="/tmp"))  # Ray's sockets want short paths
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
-    ports = free_ports(NODE)
+    ports = free_ports(PORTS)
     address = f"http://{HOST}:{ports['dashboard-port']}"
     environment = {
         **os.environ,
@@ -117,13 +124,14 @@ def ray_head(
         "PYTHONPATH": str(REPOSITORY),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
-        "NO_PROXY": f"{HOST},{NODE}",
+        "NO_PROXY": f"{HOST},{machine.address}",
         "RAY_ADDRESS": address,
         **(store or {}),
     }
-    command = [*_arguments(folder, ports), f"--include-dashboard={has_dashboard}", *options]
-    cluster_address = f"{NODE}:{ports['port']}"
-    head = RayHead(address, cluster_address, environment, command, folder, has_dashboard)
+    dashboard = f"--include-dashboard={has_dashboard}"
+    command = [*_arguments(folder, machine, ports), dashboard, *options]
+    gcs = f"{machine.address}:{ports['port']}"
+    head = RayHead(address, gcs, environment, command, folder, machine, has_dashboard)
     try:
         head.start()
         yield head
@@ -132,14 +140,51 @@ def ray_head(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def ray_worker(
+    head: RayHead, machine: Machine, *options: str
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Another node of one CPU, once it is up; the death of the head leaves it alone.
+
+    Args:
+        head: The head to join.
+        machine: Where it runs.
+        options: More options for `ray start`.
+    """
+    ports = free_ports(WORKER_PORTS)
+    join = [f"--address={head.cluster_address}", "--num-cpus=1"]
+    arguments = [*join, *_node_arguments(machine, ports), *options]
+    log = head.folder / "worker.log"
+    begin = log.stat().st_size if log.exists() else 0
+    process = start_ray(arguments, log, head.environment, machine)
+    try:
+        _wait_until_it_says_so(process, log, begin)
+        yield process
+    finally:
+        end_family(process)
+
+
+def processes_of_jobs(node: "subprocess.Popen[bytes]") -> list[str]:
+    """Command lines of what jobs have running on a node."""
+    lines = []
+    for process in psutil.Process(node.pid).children(recursive=True):
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if any(name in line for name in OURS):
+            lines.append(line)
+    return lines
+
+
 def start_ray(
-    options: Sequence[str], log: Path, environment: Mapping[str, str]
+    options: Sequence[str], log: Path, environment: Mapping[str, str], machine: Machine = HERE
 ) -> "subprocess.Popen[bytes]":
     """`ray start` as a process that stays; nobody may tell it to join another cluster."""
     known = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
     with log.open("ab") as output:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("ray"), "start", "--block", *options],
+            [*machine.enter, Path(sys.executable).with_name("ray"), "start", "--block", *options],
             cwd=log.parent,
             env={**known, "PYTHONUNBUFFERED": "1"},
             stdout=output,
@@ -148,27 +193,33 @@ def start_ray(
         )
 
 
-def _arguments(folder: Path, ports: Mapping[str, int]) -> list[str]:
+def _arguments(folder: Path, machine: Machine, ports: Mapping[str, int]) -> list[str]:
     return [
         "--head",
-        *(f"--{name}={port}" for name, port in ports.items()),
-        f"--node-ip-address={NODE}",
+        *_node_arguments(machine, ports),
         f"--dashboard-host={HOST}",
         "--num-cpus=2",
         '--resources={"aptune_driver": 1000}',
         f"--temp-dir={folder / 'ray'}",
+    ]
+
+
+def _node_arguments(machine: Machine, ports: Mapping[str, int]) -> list[str]:
+    return [
+        f"--node-ip-address={machine.address}",
+        *(f"--{name}={port}" for name, port in ports.items()),
         f"--object-store-memory={128 * 2**20}",
         "--disable-usage-stats",
     ]
 
 
-def free_ports(host: str) -> dict[str, int]:
+def free_ports(names: Sequence[str]) -> dict[str, int]:
     """For every service of a node; all at once, so that they differ."""
     with ExitStack() as stack:
         ports = {}
-        for name in PORTS:
+        for name in names:
             probe = stack.enter_context(socket.socket())
-            probe.bind((host, 0))
+            probe.bind(("", 0))  # free on every address
             ports[name] = int(probe.getsockname()[1])
         return ports
 

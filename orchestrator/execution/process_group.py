@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import GetTimeoutError
 from ray.train._internal.utils import get_address_and_port
@@ -106,6 +107,8 @@ def join_group(place: dict[str, str], backend: str, timeout_s: int) -> None:
         LOCAL_WORLD_SIZE=str(context.get_local_world_size()),
         NODE_RANK=str(context.get_node_rank()),
     )
+    if interface := interface_of(ray.util.get_node_ip_address()):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     if backend == "nccl":
         # A collective that hangs must end the worker, not hang with it.
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
@@ -116,6 +119,24 @@ def join_group(place: dict[str, str], backend: str, timeout_s: int) -> None:
         world_size=int(place["WORLD_SIZE"]),
         timeout=timedelta(seconds=timeout_s),
     )
+
+
+def interface_of(address: str) -> str | None:
+    """The network interface by which Ray reaches this node, for gloo to be reached by as well.
+
+    Gloo by itself tells the other workers the address of the host's name, and many a machine's
+    /etc/hosts holds a loopback address for that: workers of two nodes would never meet.
+
+    Args:
+        address: The node's address, as Ray knows it.
+
+    Returns:
+        Its name; None where no interface lists the address, e.g. 127.0.0.2.
+    """
+    for name, entries in psutil.net_if_addrs().items():
+        if address in {entry.address.partition("%")[0] for entry in entries}:
+            return str(name)
+    return None
 
 
 def leave_group() -> None:

@@ -13,21 +13,14 @@ import yaml
 from apt_core.config import config_to_json
 from tests.deploy_files import compose_services
 from tests.nightly import nightly
-from tests.ray_head import REPOSITORY, RayHead, end_family, free_ports, ray_head, start_ray
+from tests.ray_head import REPOSITORY, RayHead, ray_head, ray_worker
 from tests.servers import HOST, redis
 from tests.tiny_run import tiny_experiment
+from tests.two_machines import LOOPBACK, Machine
 
 pytestmark = [pytest.mark.ray, pytest.mark.services, pytest.mark.timeout(900)]
 PASSWORD = "not-a-secret"
-WORKER = "127.0.0.3"
-WORKER_PORTS = (
-    "dashboard-agent-listen-port",
-    "dashboard-agent-grpc-port",
-    "runtime-env-agent-port",
-    "metrics-export-port",
-    "node-manager-port",
-    "object-manager-port",
-)
+ELSEWHERE = Machine(LOOPBACK[1])
 STEPS = 2000
 
 
@@ -49,22 +42,8 @@ def head(request: pytest.FixtureRequest) -> Iterator[RayHead]:
 
 @pytest.fixture
 def worker(head: RayHead) -> Iterator[None]:
-    """Another node, which the death of the head leaves alone."""
-    ports = free_ports(WORKER)
-    options = [
-        f"--address={head.cluster_address}",
-        f"--node-ip-address={WORKER}",
-        *(f"--{name}={ports[name]}" for name in WORKER_PORTS),
-        "--num-cpus=1",
-        '--resources={"elsewhere": 1}',
-        f"--object-store-memory={128 * 2**20}",
-        "--disable-usage-stats",
-    ]
-    process = start_ray(options, head.folder / "worker.log", head.environment)
-    try:
+    with ray_worker(head, ELSEWHERE, '--resources={"elsewhere": 1}'):
         yield
-    finally:
-        end_family(process)
 
 
 def client(head: RayHead, what: str) -> Mapping[str, object]:
@@ -99,7 +78,7 @@ def test_the_successor_of_a_killed_head_knows_its_nodes_actors_and_keys(head: Ra
     nodes, nodes_now = before["nodes"], after["nodes"]
     assert isinstance(nodes, dict)
     assert isinstance(nodes_now, dict)
-    assert nodes_now[WORKER] == nodes[WORKER]  # it has never left
+    assert nodes_now[ELSEWHERE.address] == nodes[ELSEWHERE.address]  # it has never left
 
 
 @pytest.mark.parametrize("head", [True], indirect=True, ids=[""])

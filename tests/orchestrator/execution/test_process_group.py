@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import ray
 import torch.distributed as dist
@@ -20,6 +22,7 @@ from orchestrator.execution.process_group import (
     ProcessGroupBackend,
     ProcessGroupConfig,
     TorchWorkersTrainer,
+    interface_of,
     join_group,
     leave_group,
 )
@@ -130,11 +133,25 @@ def test_a_worker_joins_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "WORLD_SIZE": "1"}
     for name in (*place, "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK"):
         monkeypatch.setenv(name, "")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "")  # or it would not be taken back afterwards
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
     monkeypatch.setattr(process_group.ray.train, "get_context", Context)
+    monkeypatch.setattr(process_group.ray.util, "get_node_ip_address", lambda: "127.0.0.1")
     join_group(place, "gloo", 60)
     assert dist.is_initialized()
     assert {name: os.environ[name] for name in place} == place
     assert [os.environ[n] for n in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK")] == list("123")
+    assert os.environ["GLOO_SOCKET_IFNAME"] == interface_of("127.0.0.1")
     leave_group()
     assert not dist.is_initialized()
     leave_group()  # one that never joined has nothing to do
+
+
+def test_the_interface_is_the_one_that_has_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def entry(address: str) -> Any:
+        return SimpleNamespace(address=address)
+
+    cards = {"lo": [entry("127.0.0.1")], "ib0": [entry("10.1.0.7"), entry("fe80::7%ib0")]}
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: cards)
+    addresses = ("127.0.0.1", "10.1.0.7", "fe80::7", "10.1.0.8")
+    assert [interface_of(address) for address in addresses] == ["lo", "ib0", "ib0", None]
