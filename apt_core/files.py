@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and what a full or read-only storage makes of them."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -54,6 +55,22 @@ def replace_file(path: Path, content: bytes, *, is_durable: bool = False) -> Non
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file that is never written in place; a copy where links are unknown."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 @contextmanager

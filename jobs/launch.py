@@ -17,6 +17,7 @@ from apt_core.errors import StorageError
 from apt_core.files import tell_refusals, write_json
 from apt_core.trace import TRACE_FILE, recording, span
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
+from jobs.mirrored import mirroring
 from jobs.planning import Plan
 from jobs.tracked import tracking
 from orchestrator.execution.gauges import SweepGauges
@@ -81,7 +82,7 @@ def only_driver_of(plan: Plan) -> Iterator[None]:
 
 
 def _run(plan: Plan, console: Console) -> SweepOutcome:
-    with StopSignal() as stop, tracking(plan) as tracker:
+    with StopSignal() as stop, mirroring(plan), tracking(plan) as tracker:
         write_status(plan.sweep_dir, TrialState.RUNNING)
         gauges = SweepGauges(plan.config.name)
         try:

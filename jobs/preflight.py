@@ -151,6 +151,8 @@ def check_surroundings(config: ExperimentConfig, problems: Problems, place: Plac
         return
     if config.tracking.enabled:
         problems.check(_check_tracking, config)
+    if config.orchestration.mirror is not None:
+        problems.check(_check_mirror, config)
     address = ray_address(config)
     problems.check(check_address, address)
     if address in PRIVATE:
@@ -223,3 +225,11 @@ def _check_tracking(config: ExperimentConfig) -> None:
     uri = resolve_tracking_uri(config.tracking.uri)
     if uri is not None:
         check_tracking_uri(uri)
+
+
+def _check_mirror(config: ExperimentConfig) -> None:
+    from orchestrator.mirror.address import check_mirror
+
+    address = config.orchestration.mirror_address
+    assert address is not None
+    check_mirror(address)

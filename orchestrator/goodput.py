@@ -38,12 +38,13 @@ NAMES = {
     "cluster": "cluster start and end",
     "report": "report",
     "tracking": "tracking",
+    "mirror": "copies on other storage",
     IDLE: "empty slots",
     OTHER: "other",
 }
 """What a trace calls it -> what people read, in the order of a trial's life."""
 WAITING = "waiting"
-_AROUND = ("cluster", "report", "tracking")
+_AROUND = ("cluster", "report", "tracking", "mirror")
 """What a sweep's driver does while no trial runs."""
 _LONGEST_TEXT = 5
 _LEAST_SHARE = 0.005

@@ -190,6 +190,10 @@ class OrchestrationConfig(Section):
     results_dir: Text = "runs"
     """Folder for everything a run writes; may contain ${ENV}. On a cluster: storage that all nodes
     see as a folder; addresses such as `s3://` are refused."""
+    mirror: Text | None = None
+    """Address, for fsspec, to which trials are copied while they run: after every checkpoint and at
+    their end, by the sweep's driver. A sweep that finds its folder gone goes on from there. May
+    contain ${ENV}, but no password."""
     address: str | None = None
     """Ray cluster to use; null: the one this machine belongs to, else a new local one."""
     max_concurrent_trials: PositiveCount | None = None
@@ -211,6 +215,11 @@ class OrchestrationConfig(Section):
                 str(Problem(field, "an address, not a folder", todo, self.results_dir))
             )
         return expand_path(self.results_dir, field)
+
+    @property
+    def mirror_address(self) -> str | None:
+        """`mirror` with ${ENV} replaced."""
+        return None if self.mirror is None else expand_env(self.mirror, "orchestration.mirror")
 
 
 class TrackingConfig(Section):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from apt_core.errors import CheckpointError
+from apt_core.files import link_or_copy, sha256_of
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.pruner.masks import BlockMasks
@@ -21,9 +22,7 @@ from apt_core.trainer.engine import OptimizerSnapshot
 from apt_core.trainer.loop import APTrainer
 from apt_core.trainer.rng import load_rng_state, rng_state
 from apt_core.trainer.storage import (
-    link_or_copy,
     refusals_told,
-    sha256_of,
     snapshot_of,
     sync_folder,
     tensors_of,

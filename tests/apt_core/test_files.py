@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 
@@ -6,7 +7,15 @@ import pytest
 from safetensors import SafetensorError
 
 from apt_core.errors import DataError, StorageError
-from apt_core.files import free_text, is_refusal, refusal_text, tell_refusals, write_json
+from apt_core.files import (
+    free_text,
+    is_refusal,
+    link_or_copy,
+    refusal_text,
+    sha256_of,
+    tell_refusals,
+    write_json,
+)
 from tests.small_disk import KINDS, make_read_only, small_disk
 
 TOLD = r"a\.json: cannot be written: {} \(\d+\.\d MiB free\); free space .* same command continues"
@@ -119,3 +128,11 @@ def test_free_space_is_told_of_what_is_not_there_yet(tmp_path, monkeypatch):
 class UsageOf:
     def __init__(self, counts):
         self.free = counts.f_bavail * counts.f_frsize
+
+
+def test_a_file_has_a_digest_and_a_second_name(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"abc")
+    link_or_copy(first, second)
+    assert first.samefile(second)
+    assert sha256_of(second) == hashlib.sha256(b"abc").hexdigest()

@@ -1,11 +1,10 @@
 import errno
-import hashlib
 
 import pytest
 from safetensors import SafetensorError
 
 from apt_core.errors import CheckpointError
-from apt_core.trainer.storage import link_or_copy, refusals_told, sha256_of
+from apt_core.trainer.storage import refusals_told
 
 
 @pytest.mark.parametrize(
@@ -24,11 +23,3 @@ def test_a_refusal_says_where_what_and_what_to_do(tmp_path, error):
 def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(ZeroDivisionError), refusals_told(tmp_path, 7):
         raise ZeroDivisionError
-
-
-def test_a_file_has_a_digest_and_a_second_name(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.write_bytes(b"abc")
-    link_or_copy(first, second)
-    assert first.samefile(second)
-    assert sha256_of(second) == hashlib.sha256(b"abc").hexdigest()
