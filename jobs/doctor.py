@@ -26,6 +26,7 @@ from jobs.common import (
     read_config,
     run_app,
 )
+from orchestrator.execution.local_node import lacks_bf16_units
 
 OLDEST_PYTHON = (3, 11)
 TESTED = {
@@ -127,6 +128,10 @@ def _devices(config: ExperimentConfig) -> list[Finding]:
     if config.hardware.gpus_per_worker > 0 and not gpus:
         todo = "set hardware.gpus_per_worker=0, or install a torch build for your GPU"
         return [Finding("devices", Verdict.FAIL, found, todo)]
+    hardware = config.hardware
+    if hardware.precision == "bf16" and not hardware.gpus_per_worker and lacks_bf16_units():
+        todo = "set hardware.precision=fp32: bf16 is many times slower here"
+        return [Finding("devices", Verdict.WARN, f"{found} without bf16 units", todo)]
     return [Finding("devices", Verdict.OK, found)]
 
 

@@ -36,6 +36,8 @@ from orchestrator.goodput import goodput_lines, goodput_of
 from orchestrator.progress import SweepProgress
 from orchestrator.sweep_status import members_of
 
+logger = logging.getLogger(__name__)
+
 MAX_DRAWING = 8
 """Processes that draw a large report's figures, about 120 MiB each."""
 
@@ -51,6 +53,7 @@ def launch(plan: Plan) -> int:
     """
     console = make_console()
     log_to(console)
+    warn_of_slowness(plan)
     with only_driver_of(plan):
         record_members(plan)
         with recording(plan.sweep_dir / TRACE_FILE, f"sweep {plan.config.name}"), span("launch"):
@@ -167,6 +170,15 @@ def log_to(console: Console) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
     for name in ("orchestrator", "jobs", "apt_core"):
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+def warn_of_slowness(plan: Plan) -> None:
+    """Say before it starts what makes a training many times slower than it need be."""
+    if plan.emulates_bf16:
+        logger.warning(
+            "hardware.precision: this processor has no bf16 units, so PyTorch computes bf16 many "
+            "times slower than fp32; -s hardware.precision=fp32 (another precision, another run)"
+        )
 
 
 def _end_sweep(plan: Plan, outcome: SweepOutcome) -> None:

@@ -14,7 +14,14 @@ from apt_core.trace import TRACE_FILE, recording, span
 from apt_core.trainer.callbacks import Callback
 from apt_core.trainer.state import TrainerState
 from jobs.common import EXIT_FAILED, EXIT_OK, make_console, say, say_error
-from jobs.launch import log_to, only_driver_of, record_members, say_goodput, show_report
+from jobs.launch import (
+    log_to,
+    only_driver_of,
+    record_members,
+    say_goodput,
+    show_report,
+    warn_of_slowness,
+)
 from jobs.planning import Plan
 from orchestrator.execution.status import (
     CONFIG_FILE,
@@ -79,6 +86,7 @@ def run_here(plan: Plan) -> int:
     log_to(console)
     if rank != 0:
         return _run(plan, rank, console)
+    warn_of_slowness(plan)
     trace = plan.sweep_dir / TRACE_FILE
     with only_driver_of(plan), recording(trace, "aptune train --local"), span("launch"):
         code = _run(plan, rank, console)

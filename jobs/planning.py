@@ -11,7 +11,7 @@ from jobs.estimate import memory_gib
 from jobs.preflight import CellFacts, Place, Problems, check_cells, check_surroundings, ray_address
 from jobs.teachers import Teacher, find_teacher
 from orchestrator.execution.address import PRIVATE
-from orchestrator.execution.local_node import local_node
+from orchestrator.execution.local_node import lacks_bf16_units, local_node
 from orchestrator.execution.placement import Node
 from orchestrator.execution.placement_plan import Placement, plan_placement
 from orchestrator.execution.status import TrialState, trial_state
@@ -70,6 +70,16 @@ class Plan:
     def wants_gpus(self) -> bool:
         """Whether any trial asks for a GPU."""
         return any(spec.workers.gpus_per_worker for spec in self.specs)
+
+    @property
+    def emulates_bf16(self) -> bool:
+        """Whether trials compute in bf16 on this machine's processor, which has no units for it."""
+        on_cpu = [
+            trial.cell.config.hardware.precision
+            for trial in self.trials
+            if not trial.spec.workers.gpus_per_worker
+        ]
+        return self.settings.address in PRIVATE and "bf16" in on_cpu and lacks_bf16_units()
 
 
 def make_plan(

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.doctor import Verdict, _amount, _version, doctor
+from apt_core.config import load_config
+from jobs.doctor import Verdict, _amount, _devices, _version, doctor
 
 
 def test_a_version_that_was_not_tested_is_a_warning_and_a_missing_package_a_failure() -> None:
@@ -40,3 +41,13 @@ def test_a_results_folder_that_cannot_be_made_is_told_with_what_to_do(
     out = " ".join(capsys.readouterr().out.split())
     assert "(Not a directory)" in out
     assert "set it to a folder that you may write to" in out
+
+
+@pytest.mark.parametrize(("lacking", "verdict"), [(True, Verdict.WARN), (False, Verdict.OK)])
+def test_a_precision_that_the_processor_must_emulate_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, lacking: bool, verdict: Verdict
+) -> None:
+    monkeypatch.setattr("jobs.doctor.lacks_bf16_units", lambda: lacking)
+    (found,) = _devices(load_config([], ["hardware.precision=bf16"]))
+    assert found.verdict is verdict
+    assert ("hardware.precision=fp32" in found.todo) == lacking

@@ -7,7 +7,14 @@ import pytest
 from apt_core.errors import UserError
 from apt_core.report import RunReport
 from jobs.common import make_console
-from jobs.launch import _verdict, launch, only_driver_of, record_members, say_goodput
+from jobs.launch import (
+    _verdict,
+    launch,
+    only_driver_of,
+    record_members,
+    say_goodput,
+    warn_of_slowness,
+)
 from jobs.planning import Plan
 from orchestrator.execution.status import TrialState, read_status
 from orchestrator.execution.sweep import SweepOutcome, TrialFailure
@@ -115,3 +122,20 @@ def test_where_the_time_went_is_told_once_there_is_something_to_tell(
     out = capsys.readouterr().out
     assert "goodput: 50% of 1 slot x 10 s went into training steps" in out
     assert "lost to: empty slots 50%" in out
+
+
+@pytest.mark.parametrize(
+    ("setting", "lacking", "warned"),
+    [("bf16", True, True), ("bf16", False, False), ("fp32", True, False)],
+)
+def test_a_precision_that_the_processor_must_emulate_is_told(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    setting: str,
+    lacking: bool,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr("jobs.planning.lacks_bf16_units", lambda: lacking)
+    warn_of_slowness(plan_of(project, f"hardware.precision={setting}"))
+    assert ("hardware.precision=fp32" in caplog.text) == warned
