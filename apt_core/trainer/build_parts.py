@@ -11,6 +11,7 @@ from apt_core.adapters.inject import freeze_all_but, inject_adapters
 from apt_core.config import ExperimentConfig
 from apt_core.config.plan import TrainingPlan
 from apt_core.data.loader import DatasetLoader
+from apt_core.data.prefetch import prefetched
 from apt_core.data.tasks import TaskSpec
 from apt_core.models.loading import LoadedModel, load_model, load_tokenizer
 from apt_core.models.modules import checkpoint_activations
@@ -64,9 +65,19 @@ def build_loader(config: ExperimentConfig, tokenizer: Any, loaded: LoadedModel) 
 def batches_on(
     loader: DatasetLoader, device: torch.device, start_step: int
 ) -> Iterator[Sequence[Mapping[str, Tensor]]]:
-    """Training batches from a step on, moved to the device."""
-    for batch in loader.train_batches(start_step):
+    """Training batches from a step on, made ahead and moved to the device."""
+    made = ([pinned(m, device) for m in batch] for batch in loader.train_batches(start_step))
+    for batch in prefetched(made):
         yield [to_device(micro_batch, device) for micro_batch in batch]
+
+
+def eval_batches_on(
+    loader: DatasetLoader, device: torch.device, split: str | None
+) -> Iterator[tuple[Mapping[str, Tensor], int]]:
+    """Batches of an evaluation split and their rows, made ahead and moved to the device."""
+    made = ((pinned(batch, device), rows) for batch, rows in loader.eval_batches(split))
+    for batch, num_rows in prefetched(made):
+        yield to_device(batch, device), num_rows
 
 
 def calibration_batches_on(
@@ -79,6 +90,14 @@ def calibration_batches_on(
     )
     for batch in batches:
         yield to_device(batch, device)
+
+
+def pinned(batch: Mapping[str, Tensor], device: torch.device) -> Mapping[str, Tensor]:
+    """A batch in memory from which a GPU copies while it computes; the same batch for the CPU."""
+    if device.type != "cuda":
+        return batch
+    with torch.cuda.device(device):  # the thread that makes batches has a current device of its own
+        return {name: tensor.pin_memory() for name, tensor in batch.items()}
 
 
 def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -2,14 +2,12 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from apt_core.config import ExperimentConfig
 from apt_core.data.loader import DatasetLoader
@@ -22,7 +20,7 @@ from apt_core.evaluator.scorers import make_scorer, needs_text
 from apt_core.models.loading import LoadedModel
 from apt_core.models.spec import GENERATIVE, HeadKind
 from apt_core.pruner.cost import PARAMS, CostModel
-from apt_core.trainer.build_parts import DTYPES, to_device
+from apt_core.trainer.build_parts import DTYPES, eval_batches_on
 from apt_core.trainer.build_teacher import external_teacher_run
 from apt_core.trainer.reporter import InferenceSettings, Reporter, RunFacts
 from apt_core.trainer.selection import BestWeights
@@ -81,7 +79,7 @@ def build_evaluator(
     spec, evaluation, head_kind = config.data.spec, config.evaluation, loaded.model_map.head_kind
     metric = _metric_while_training(config)
     return Evaluator(
-        batches=partial(_eval_batches_on, loader, device),
+        batches=partial(eval_batches_on, loader, device),
         references=loader.references,
         predictor=make_predictor(
             head_kind,
@@ -134,13 +132,6 @@ def _lm_eval_settings(config: ExperimentConfig, head_kind: HeadKind) -> LmEvalSe
         limit=wanted.limit,
         batch_size=wanted.batch_size,
     )
-
-
-def _eval_batches_on(
-    loader: DatasetLoader, device: torch.device, split: str | None
-) -> Iterator[tuple[Mapping[str, Tensor], int]]:
-    for batch, num_rows in loader.eval_batches(split):
-        yield to_device(batch, device), num_rows
 
 
 def run_facts(config: ExperimentConfig, run_id: str, command: str) -> RunFacts:

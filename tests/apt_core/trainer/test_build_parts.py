@@ -1,5 +1,7 @@
 """Parts from configuration: what trains, how batches divide, what a phase is called."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -79,6 +81,35 @@ def test_batches_are_lists_of_micro_batches_and_start_anywhere(root):
     again = next(parts.batches_on(loader, CPU, 2))
     for ours, theirs in zip(again, first[2], strict=True):
         assert torch.equal(ours["input_ids"], theirs["input_ids"])
+
+
+def test_batches_are_made_ahead_by_a_thread_for_training_and_for_evaluation(root, monkeypatch):
+    config = tiny_experiment(root)
+    tokenizer = load_tokenizer(config.model.path, revision=None, trust_remote_code=False)
+    loader = parts.build_loader(config, tokenizer, parts.load_task_model(config))
+    makers = []
+
+    def noting(batch, device):
+        makers.append(threading.current_thread().name)
+        return batch
+
+    monkeypatch.setattr(parts, "pinned", noting)
+    next(parts.batches_on(loader, CPU, 0))
+    rows = [rows for _, rows in parts.eval_batches_on(loader, CPU, None)]
+    assert sum(rows) == loader.num_eval_rows
+    assert set(makers) == {"prefetch"}
+
+
+def test_a_batch_for_the_cpu_stays_what_it_is():
+    batch = {"a": torch.ones(2)}
+    assert parts.pinned(batch, CPU) is batch
+
+
+@pytest.mark.gpu
+def test_a_batch_for_a_gpu_is_pinned():
+    batch = parts.pinned({"a": torch.ones(2)}, torch.device("cuda", 0))
+    assert batch["a"].is_pinned()
+    assert torch.equal(batch["a"], torch.ones(2))
 
 
 def test_a_batch_goes_to_a_device_whole():
