@@ -108,5 +108,13 @@ class Unattended:
         """Never called."""
         self._refuse()
 
+    def settle(self, trainer: object) -> NoReturn:
+        """Never called."""
+        self._refuse()
+
+    def wait(self) -> NoReturn:
+        """Never called."""
+        self._refuse()
+
     def _refuse(self) -> NoReturn:
         raise AssertionError("a benchmark takes single steps: it neither evaluates nor saves")

@@ -23,7 +23,7 @@ class Callback:
         """The model has changed its shape."""
 
     def on_checkpoint(self, state: TrainerState, path: Path) -> None:
-        """A checkpoint has been committed."""
+        """A checkpoint has been committed: `path` names its step, `state` may be further."""
 
     def on_train_end(self, state: TrainerState, report: RunReport) -> None:
         """The run is over and measured."""

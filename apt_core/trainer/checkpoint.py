@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,27 +11,32 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from apt_core.errors import CheckpointError
-from apt_core.files import link_or_copy, sha256_of
+from apt_core.files import link_or_copy
 from apt_core.models.structure import Structure
 from apt_core.models.trained_modules import TrainedModules
 from apt_core.pruner.masks import BlockMasks
 from apt_core.trace import span
 from apt_core.trainer import distributed
+from apt_core.trainer.commit import (
+    FORMAT,
+    Captured,
+    Commit,
+    partial_folder,
+    read_manifest,
+    step_folder,
+)
 from apt_core.trainer.engine import OptimizerSnapshot
 from apt_core.trainer.loop import APTrainer
 from apt_core.trainer.rng import load_rng_state, rng_state
 from apt_core.trainer.storage import (
     refusals_told,
     snapshot_of,
-    sync_folder,
     tensors_of,
     write_tensors,
 )
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 Reshape = Callable[[TrainedModules, Structure, Structure | None], None]
 
 
@@ -40,8 +44,8 @@ class Checkpointer:
     """Commits checkpoints to a folder and restores the newest whole one.
 
     A checkpoint is a folder ``step-N`` that appears by one rename, after every file in it has been
-    written and hashed. Restoring builds the pruned shapes from the manifest before any weight is
-    read. It is exact: a resumed run continues bit for bit on a CPU.
+    written and hashed; the training goes on meanwhile. Restoring builds the pruned shapes from the
+    manifest before any weight is read. It is exact: a resumed run continues bit for bit on a CPU.
 
     Args:
         folder: where checkpoints live.
@@ -69,32 +73,59 @@ class Checkpointer:
         self.keep = keep
         self.attached = attached
         self.constants = tuple(constants)
+        self._commit: Commit | None = None
+        self._pending: int | None = None
+        """The step that was saved last, as long as nobody knows whether it is committed."""
 
     @span("checkpoint")
-    def save(self, trainer: APTrainer) -> Path:
-        """Commit a checkpoint; collective.
+    def save(self, trainer: APTrainer) -> None:
+        """Capture a checkpoint, and let a thread commit it; collective.
+
+        One commit at a time: this waits for the one before.
 
         Args:
             trainer: whose state to keep.
 
-        Returns:
-            The committed folder.
+        Raises:
+            CheckpointError: the storage does not take it, or did not take the one before; earlier
+                ones are whole.
+        """
+        self.settle(trainer)
+        step = trainer.state.step
+        self._pending = step
+        if not self._is_saved(step_folder(self.folder, step)):
+            captured = self._captured(trainer)
+            if captured is not None:
+                self._commit = Commit(captured, self.folder, self.keep)
+                self._commit.start()
+        else:
+            self.settle(trainer)
+
+    @span("checkpoint")
+    def settle(self, trainer: APTrainer) -> None:
+        """Wait until what was saved last is committed; collective.
+
+        Args:
+            trainer: whose callbacks are told.
 
         Raises:
-            CheckpointError: the storage does not take it; the earlier ones are whole.
+            CheckpointError: the storage did not take it; the earlier ones are whole.
         """
-        target = self.folder / f"step-{trainer.state.step:08d}"
-        partial = self.folder / f"partial-{trainer.state.step:08d}"
-        try:
-            with refusals_told(self.folder, trainer.state.step):
-                if not self._is_saved(target):
-                    self._commit(trainer, partial, target)
-        except CheckpointError:
-            # Its room is wanted: somebody has to write down that there is none left.
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        trainer.callbacks.on_checkpoint(trainer.state, target)
-        return target
+        if self._pending is None:
+            return
+        step, self._pending = self._pending, None
+        self.wait()
+        commit, self._commit = self._commit, None
+        problem = None if commit is None or commit.error is None else commit.error
+        told = distributed.object_from_first(None if problem is None else str(problem))
+        if told is not None:
+            raise CheckpointError(told) from problem
+        trainer.callbacks.on_checkpoint(trainer.state, step_folder(self.folder, step))
+
+    def wait(self) -> None:
+        """Let a commit that is under way come to its end, good or bad; not collective."""
+        if self._commit is not None:
+            self._commit.join()
 
     def _is_saved(self, target: Path) -> bool:
         """Whether it is there already: the run was resumed from it and is to stop at once.
@@ -109,9 +140,20 @@ class Checkpointer:
                 logger.warning("replacing a checkpoint: %s", error)
         return bool(distributed.object_from_first(is_whole))
 
-    def _commit(self, trainer: APTrainer, partial: Path, target: Path) -> None:
+    def _captured(self, trainer: APTrainer) -> Captured | None:
+        """All that the checkpoint holds, for the first worker; None for the others."""
+        partial = partial_folder(self.folder, trainer.state.step)
+        try:
+            with refusals_told(self.folder, trainer.state.step):
+                return self._capture(trainer, partial)
+        except CheckpointError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+    def _capture(self, trainer: APTrainer, partial: Path) -> Captured | None:
         assert trainer.engine is not None
-        if distributed.rank() == 0:
+        is_first = distributed.rank() == 0
+        if is_first:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         distributed.barrier()
@@ -119,58 +161,33 @@ class Checkpointer:
         weights = trainer.engine.full_state()
         snapshot = trainer.engine.harvest()
         distributed.barrier()
-        if distributed.rank() == 0:
-            shared = set(trainer.modules.shared_with_teacher())
-            weights = {
-                n: t
-                for n, t in weights.items()
-                if n.removeprefix("teacher.") not in shared or not n.startswith("teacher.")
-            }
-            write_tensors(partial / "weights.safetensors", weights)
-            write_tensors(partial / "optimizer.safetensors", tensors_of(snapshot))
-            write_tensors(partial / "salience.safetensors", _decision_state(trainer))
-            for path in (self.attached, *self.constants):
-                if path is not None and path.is_file():
-                    link_or_copy(path, partial / path.name)
-            self._write_manifest(partial, trainer, snapshot)
-            sync_folder(partial)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
-            sync_folder(self.folder)  # before the older ones go: a power cut must find one
-            self._drop_others(target)
-        distributed.barrier()
+        if not is_first:
+            return None
+        for path in (self.attached, *self.constants):
+            if path is not None and path.is_file():
+                link_or_copy(path, partial / path.name)
+        tensors = {
+            "weights.safetensors": _without_shared(weights, trainer.modules),
+            # On a CPU these two are the live ones.
+            "optimizer.safetensors": _copies(tensors_of(snapshot)),
+            "salience.safetensors": _copies(_decision_state(trainer)),
+        }
+        return Captured(trainer.state.step, tensors, self._manifest(trainer, snapshot))
 
-    def _write_manifest(
-        self, folder: Path, trainer: APTrainer, snapshot: OptimizerSnapshot
-    ) -> None:
-        files = sorted(p.name for p in folder.iterdir())
-        manifest = {
+    def _manifest(self, trainer: APTrainer, snapshot: OptimizerSnapshot) -> dict[str, Any]:
+        state = trainer.state
+        teacher = state.teacher_structure
+        live = {
             "format": FORMAT,
             "run_id": self.run_id,
-            "structure": trainer.state.structure.to_json(),
-            "teacher_structure": (
-                trainer.state.teacher_structure.to_json()
-                if trainer.state.teacher_structure is not None
-                else None
-            ),
-            "state": trainer.state.to_json(),
+            "structure": state.structure.to_json(),
+            "teacher_structure": None if teacher is None else teacher.to_json(),
+            "state": state.to_json(),
             "optimizer_steps": dict(snapshot.steps),
             "loss_scaler": dict(snapshot.loss_scaler),
-            "files": {name: sha256_of(folder / name) for name in files},
         }
-        path = folder / MANIFEST
-        with path.open("w", encoding="utf-8") as file:
-            json.dump(manifest, file)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _drop_others(self, newest: Path) -> None:
-        """Keep the newest; later steps are damaged ones that this run did not resume from."""
-        present = sorted(self.folder.glob("step-*"))
-        kept = [path for path in present if path <= newest][-self.keep :]
-        for path in (*present, *self.folder.glob("partial-*")):
-            if path not in kept:
-                shutil.rmtree(path, ignore_errors=True)
+        frozen: dict[str, Any] = json.loads(json.dumps(live))
+        return frozen
 
     @span("restore")
     def restore_latest(self, trainer: APTrainer) -> None:
@@ -182,6 +199,7 @@ class Checkpointer:
         Raises:
             CheckpointError: there are checkpoints, but not one is whole.
         """
+        self.settle(trainer)
         found = self._newest_whole()
         self._put_back(None if found is None else found[0])
         if found is None:
@@ -234,33 +252,14 @@ class Checkpointer:
         return None
 
 
-def read_manifest(folder: Path, run_id: str) -> Mapping[str, Any]:
-    """The manifest of a checkpoint whose files have all been checked.
+def _without_shared(weights: Mapping[str, Tensor], modules: TrainedModules) -> dict[str, Tensor]:
+    """The weights without the teacher's names for what it shares with the student."""
+    shared = {f"teacher.{name}" for name in modules.shared_with_teacher()}
+    return {name: tensor for name, tensor in weights.items() if name not in shared}
 
-    Args:
-        folder: a checkpoint.
-        run_id: the run that it must belong to.
 
-    Returns:
-        The manifest.
-
-    Raises:
-        CheckpointError: it is torn, altered, foreign or of another format.
-    """
-    try:
-        manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        found = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: no readable {MANIFEST}: {error!r}") from error
-    if found != FORMAT:
-        raise CheckpointError(f"{folder}: format {found}, expected {FORMAT}")
-    if manifest["run_id"] != run_id:
-        raise CheckpointError(f"{folder}: belongs to run {manifest['run_id']}, not to {run_id}")
-    for name, digest in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or sha256_of(path) != digest:
-            raise CheckpointError(f"{path}: missing or altered")
-    return manifest
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _decision_state(trainer: APTrainer) -> dict[str, Tensor]:

@@ -56,6 +56,14 @@ class Checkpoints(Protocol[Trainer_contra]):
         """Bring the trainer to the newest checkpoint, if there is one."""
         ...
 
-    def save(self, trainer: Trainer_contra) -> object:
-        """Commit a checkpoint."""
+    def save(self, trainer: Trainer_contra) -> None:
+        """Capture a checkpoint and begin to commit it."""
+        ...
+
+    def settle(self, trainer: Trainer_contra) -> None:
+        """Wait until it is committed."""
+        ...
+
+    def wait(self) -> None:
+        """The same on this worker alone, whatever becomes of it."""
         ...

@@ -109,6 +109,7 @@ class APTrainer:
         try:
             self._run(self.engine)
         except BaseException as error:
+            self.checkpointer.wait()
             self.callbacks.on_error(self.state, error)
             raise
         report = self.evaluator.report(self)
@@ -120,6 +121,7 @@ class APTrainer:
         while self.state.step < self.state.total_steps:
             self._leave_if_asked()
             engine = self.advance(engine, batches)
+        self.checkpointer.settle(self)
 
     def advance(self, engine: Engine, batches: Iterator[Sequence[Mapping[str, Tensor]]]) -> Engine:
         """One step and all that follows it; returns the live engine."""
@@ -157,6 +159,7 @@ class APTrainer:
             return
         if not self._is_due(self.cadence.save_every):
             self.checkpointer.save(self)
+        self.checkpointer.settle(self)
         raise TrainingStoppedError(
             f"stopped at step {self.state.step} of {self.state.total_steps}, which is saved; "
             "the same command continues there"

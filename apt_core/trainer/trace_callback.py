@@ -6,6 +6,7 @@ from apt_core.models.surgery_record import Surgery
 from apt_core.report import RunReport
 from apt_core.trace import current, now_us
 from apt_core.trainer.callbacks import Callback
+from apt_core.trainer.commit import step_of
 from apt_core.trainer.state import TrainerState
 
 US_PER_S = 1e6
@@ -35,7 +36,7 @@ class TraceCallback(Callback):
         """Mark which step is safe from here on."""
         trace = current()
         if trace is not None:
-            trace.mark("committed", step=state.step)
+            trace.mark("committed", step=step_of(path))
 
     def on_train_end(self, state: TrainerState, report: RunReport) -> None:
         """Close ``training``."""

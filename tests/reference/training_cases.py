@@ -1,5 +1,6 @@
 """Whole tiny runs, for workers and fresh interpreters: JSON arguments in, JSON results out."""
 
+import errno
 import itertools
 import json
 import os
@@ -11,11 +12,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from apt_core.errors import DecisionMismatchError, TrainingStoppedError
+from apt_core.errors import CheckpointError, DecisionMismatchError, TrainingStoppedError
 from apt_core.report import RunReport
 from apt_core.trainer.build import build_trainer, run_training
 from apt_core.trainer.callbacks import Callback
-from apt_core.trainer.checkpoint import Checkpointer
+from apt_core.trainer.commit import Commit
 from apt_core.trainer.distributed import rank, world_size
 from apt_core.trainer.reporter import Reporter
 from tests.tiny_run import EVENTS, tiny_experiment
@@ -135,14 +136,14 @@ def run_until_killed(root: str, run_dir: str, overrides: list[str], step: int, w
     if where == "surgery":
         callbacks.append(KillAtSurgery(step))
     else:
-        write_manifest = Checkpointer._write_manifest
+        write_manifest = Commit._write_manifest
 
-        def write_or_die(self: Checkpointer, folder: Path, trainer: Any, snapshot: Any) -> None:
-            if trainer.state.step == step:
+        def write_or_die(self: Commit, partial: Path) -> None:
+            if self._captured.step == step:
                 os.kill(os.getpid(), signal.SIGKILL)
-            write_manifest(self, folder, trainer, snapshot)
+            write_manifest(self, partial)
 
-        Checkpointer._write_manifest = write_or_die  # type: ignore[method-assign]
+        Commit._write_manifest = write_or_die  # type: ignore[method-assign]
     config = tiny_experiment(Path(root), *overrides)
     run_training(config, run_dir=Path(run_dir), run_id=ID, callbacks=callbacks)
 
@@ -222,3 +223,21 @@ def check_mismatch(root: str, run_dir: str) -> list[str]:
         except DecisionMismatchError as error:
             raised.append(str(error))
     return raised
+
+
+def run_on_full_storage(root: str, run_dir: str, step: int) -> str:
+    """One tiny run whose storage, on the first worker, takes nothing of a step; what is raised."""
+
+    def refuse(self: Commit, partial: Path) -> None:
+        if self._captured.step == step:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_manifest(self, partial)
+
+    write_manifest = Commit._write_manifest
+    Commit._write_manifest = refuse  # type: ignore[method-assign]
+    try:
+        config = tiny_experiment(Path(root), f"hardware.num_workers={world_size()}")
+        run_training(config, run_dir=Path(run_dir), run_id=ID)
+    except CheckpointError as error:
+        return str(error)
+    return ""

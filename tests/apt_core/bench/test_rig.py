@@ -54,6 +54,8 @@ def test_a_released_rig_holds_a_plain_module(builder) -> None:
         lambda nobody: nobody.report(None),
         lambda nobody: nobody.restore_latest(None),
         lambda nobody: nobody.save(None),
+        lambda nobody: nobody.settle(None),
+        lambda nobody: nobody.wait(),
     ],
 )
 def test_nobody_evaluates_or_saves(ask) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from apt_core import files
 from apt_core.errors import CheckpointError
-from apt_core.trainer import checkpoint
+from apt_core.trainer import commit
 from apt_core.trainer.build import build_trainer, run_training
 from apt_core.trainer.callbacks import Callback
-from apt_core.trainer.checkpoint import MANIFEST, read_manifest
+from apt_core.trainer.commit import MANIFEST, read_manifest
 from tests.reference.training_cases import (
     ID,
     CrashAfter,
@@ -80,14 +81,14 @@ def test_deepspeed_resumes_bit_identical_inside_a_window(root, tmp_path):
 def test_storage_that_takes_no_more_leaves_the_earlier_checkpoint_whole(
     root, undisturbed, tmp_path, monkeypatch, problem
 ):
-    write = checkpoint.write_tensors
+    write = commit.write_tensors
 
     def refused(path, tensors):
         if path.parent.name == "partial-00000012" and path.name.startswith("optimizer"):
             raise OSError(problem, os.strerror(problem))
         write(path, tensors)
 
-    monkeypatch.setattr(checkpoint, "write_tensors", refused)
+    monkeypatch.setattr(commit, "write_tensors", refused)
     check_is_refused(root, tmp_path, os.strerror(problem))
     monkeypatch.undo()
     run_training(tiny_experiment(root), run_dir=tmp_path, run_id=ID)
@@ -213,7 +214,7 @@ def test_an_attached_file_is_kept_as_it_was_and_put_back(root, tmp_path, monkeyp
         def refuse(source, target):
             raise OSError(errno.EPERM, "Operation not permitted")
 
-        monkeypatch.setattr(checkpoint.os, "link", refuse)
+        monkeypatch.setattr(files.os, "link", refuse)
     trainer = build_trainer(tiny_experiment(root, "arm=lora"), run_dir=tmp_path, run_id=ID)
     trainer.engine = trainer.make_engine(trainer.modules, None)
     attached = trainer.checkpointer.attached = tmp_path / "attached"

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from apt_core.trainer.build import build_trainer
-from apt_core.trainer.checkpoint import read_manifest
+from apt_core.trainer import commit
+from apt_core.trainer.build import build_trainer, run_training
+from apt_core.trainer.callbacks import Callback
+from apt_core.trainer.commit import read_manifest
 from tests.killed_at import FINISHED, KILLED, run_killed_at
-from tests.reference.training_cases import ID
+from tests.reference.training_cases import (
+    ID,
+    CrashAfter,
+    CrashError,
+    assert_same,
+    outcome,
+    run_on_full_storage,
+)
+from tests.spawn import run_workers
 from tests.tiny_run import tiny_experiment
 
 OLD, NEW, NEXT = 6, 12, 18
@@ -58,6 +69,7 @@ class Scene:
 
     def commit(self):
         self.dying.checkpointer.save(self.dying)
+        self.dying.checkpointer.settle(self.dying)
 
     def names(self):
         return sorted(path.name for path in self.folder.iterdir())
@@ -74,6 +86,7 @@ class Scene:
     def commit_next(self):
         self.come_to(NEXT, self.after)
         self.after.checkpointer.save(self.after)
+        self.after.checkpointer.settle(self.after)
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +159,96 @@ def test_the_new_name_is_on_disk_before_the_old_checkpoint_goes(scene, tmp_path)
     renamed = done.index("os.rename")
     assert done[renamed - 1] == "fsync", "the names in the new folder"
     assert done[renamed + 1] == "fsync", "its own name"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(scene):
+    run_training(tiny_experiment(scene.root), run_dir=scene.root / "whole", run_id=ID)
+    return outcome(scene.root / "whole")
+
+
+def names(run_dir):
+    return sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+
+
+class StuckStorage:
+    """Takes what a commit writes only when it is let go."""
+
+    def __init__(self, monkeypatch, step):
+        self.is_free = threading.Event()
+        self.reached = threading.Event()
+        self._write, self._name = commit.write_tensors, f"partial-{step:08d}"
+        monkeypatch.setattr(commit, "write_tensors", self)
+
+    def __call__(self, path, tensors):
+        if path.parent.name == self._name:
+            self.reached.set()
+            assert self.is_free.wait(60)
+        self._write(path, tensors)
+
+
+class LetGoAt(Callback):
+    """Frees a storage when a step is done; sees what lies there until then."""
+
+    def __init__(self, storage, run_dir, step):
+        self.storage, self.run_dir, self.step = storage, run_dir, step
+        self.seen = []
+
+    def on_step_end(self, state, metrics):
+        if self.storage.reached.is_set() and not self.storage.is_free.is_set():
+            self.seen.append((state.step, names(self.run_dir)))
+        if state.step == self.step:
+            assert self.storage.reached.wait(60)
+            self.storage.is_free.set()
+
+
+def test_the_training_goes_on_while_a_commit_is_written_and_changes_nothing_in_it(
+    scene, undisturbed, tmp_path, monkeypatch
+):
+    """What is committed is step 12, surgery and all, though the training has come to step 17."""
+    storage = StuckStorage(monkeypatch, 12)
+    watcher = LetGoAt(storage, tmp_path, 17)
+    with pytest.raises(CrashError):
+        run_training(
+            tiny_experiment(scene.root),
+            run_dir=tmp_path,
+            run_id=ID,
+            callbacks=[watcher, CrashAfter(17)],
+        )
+    assert (17, ["partial-00000012", "step-00000006"]) in watcher.seen
+    # The error has waited for the commit.
+    assert names(tmp_path)[-1] == "step-00000012"
+    assert not list(tmp_path.glob("checkpoints/partial-*"))
+    monkeypatch.undo()
+    run_training(tiny_experiment(scene.root), run_dir=tmp_path, run_id=ID)
+    assert_same(outcome(tmp_path), undisturbed)
+
+
+def test_a_second_save_waits_for_the_first(scene, undisturbed, tmp_path, monkeypatch):
+    storage = StuckStorage(monkeypatch, 6)
+    order = []
+
+    class Order(Callback):
+        def on_step_end(self, state, metrics):
+            order.append(state.step)
+            if state.step == 12:  # the save that follows has to wait
+                threading.Timer(0.2, storage.is_free.set).start()
+
+        def on_checkpoint(self, state, path):
+            order.append(path.name)
+
+    run_training(tiny_experiment(scene.root), run_dir=tmp_path, run_id=ID, callbacks=[Order()])
+    assert order.index("step-00000006") == order.index(12) + 1
+    saved = [step for step in order if isinstance(step, str)]
+    assert saved == [f"step-{step:08d}" for step in range(6, 37, 6)]
+    assert_same(outcome(tmp_path), undisturbed)
+
+
+@pytest.mark.distributed
+def test_every_worker_learns_that_the_first_could_not_commit(scene, tmp_path):
+    told = run_workers(
+        run_on_full_storage, num_workers=2, root=str(scene.root), run_dir=str(tmp_path), step=12
+    )
+    assert len(set(told)) == 1
+    assert "step 12 cannot be written: " in told[0]
+    assert names(tmp_path) == ["step-00000006"]

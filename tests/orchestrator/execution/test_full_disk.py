@@ -10,6 +10,7 @@ from apt_core.errors import StorageError
 from apt_core.files import write_json
 from apt_core.trainer.build import run_training
 from apt_core.trainer.callbacks import Callback
+from apt_core.trainer.commit import step_of
 from orchestrator.execution.status import (
     CONFIG_FILE,
     RESULT_FILE,
@@ -40,7 +41,7 @@ class FillAt(Callback):
             self.disk.fill(next(self.disk.folder.rglob("metrics.jsonl")))
 
     def on_checkpoint(self, state: Any, path: Path) -> None:
-        if self.when == "saved" and state.step == self.step:
+        if self.when == "saved" and step_of(path) == self.step:
             self.disk.fill()
 
 
