@@ -22,17 +22,6 @@ from tests.two_machines import LOOPBACK, Machine
 REPOSITORY = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 HERE = Machine(LOOPBACK[0])
-PORTS = (
-    "port",
-    "dashboard-port",
-    "dashboard-agent-listen-port",
-    "dashboard-agent-grpc-port",
-    "runtime-env-agent-port",
-    "metrics-export-port",
-    "node-manager-port",
-    "object-manager-port",
-    "ray-client-server-port",
-)
 WORKER_PORTS = (
     "dashboard-agent-listen-port",
     "dashboard-agent-grpc-port",
@@ -41,6 +30,7 @@ WORKER_PORTS = (
     "node-manager-port",
     "object-manager-port",
 )
+PORTS = ("port", "dashboard-port", "ray-client-server-port", *WORKER_PORTS)
 START_TIMEOUT_S = 240
 MAX_STARTS = 3
 """On a busy machine: Ray itself gives a node 30 s, and no setting changes that."""

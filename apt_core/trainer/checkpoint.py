@@ -116,7 +116,7 @@ class Checkpointer:
         step, self._pending = self._pending, None
         self.wait()
         commit, self._commit = self._commit, None
-        problem = None if commit is None or commit.error is None else commit.error
+        problem = None if commit is None else commit.error
         told = distributed.object_from_first(None if problem is None else str(problem))
         if told is not None:
             raise CheckpointError(told) from problem
