@@ -85,7 +85,7 @@ def only_driver_of(plan: Plan) -> Iterator[None]:
 
 
 def _run(plan: Plan, console: Console) -> SweepOutcome:
-    with StopSignal() as stop, mirroring(plan), tracking(plan) as tracker:
+    with StopSignal() as stop, mirroring(plan, stop), tracking(plan) as tracker:
         write_status(plan.sweep_dir, TrialState.RUNNING)
         gauges = SweepGauges(plan.config.name)
         try:

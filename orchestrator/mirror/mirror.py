@@ -24,6 +24,8 @@ POLL_S = 2.0
 RETRY_S = 15.0
 END_TIMEOUT_S = 60.0
 """How long the end of a sweep waits for a storage that does not take its copies."""
+STOP_TIMEOUT_S = 5.0
+"""How long a sweep that was told to stop waits; 15 s after that, no process should be left."""
 PARALLEL = 8
 """Copies that are looked at together before a sweep starts: each costs some round trips."""
 
@@ -40,7 +42,7 @@ class Mirror:
         self._trials = tuple(trials)
         self._remotes = {trial.run_id: remote_for(trial.run_id) for trial in trials}
         self._sent: dict[str, str] = {}
-        """The stamp of what was sent last, by run id."""
+        """The stamp of what the storage has, by run id."""
         self._ending = threading.Event()
         self._deadline = math.inf
         self._thread = threading.Thread(target=self._watch, name="mirror", daemon=True)
@@ -78,9 +80,12 @@ class Mirror:
     def _restore(self, trial: TrialSpec) -> bool:
         remote = self._remotes[trial.run_id]
         try:
-            if not _has_more(list(remote.index()), files_of(trial.run_dir)):
+            copy = remote.newest()
+            if not _has_more(list(copy.files), files_of(trial.run_dir)):
+                self._sent[trial.run_id] = copy.stamp
                 return False
             remote.pull(trial.run_dir)
+            self._sent[trial.run_id] = stamp_of(trial.run_dir)
         except Exception as error:  # clients of storages raise what they like
             raise MirrorError(f"the copy of {trial.label} cannot be read: {error}") from error
         logger.info("%s: brought back from its copy", trial.label)
@@ -120,7 +125,7 @@ class Mirror:
         if not stamp or stamp == self._sent.get(trial.run_id):
             return
         with snapshot(trial.run_dir) as files:
-            self._remotes[trial.run_id].push(files)
+            self._remotes[trial.run_id].push(files, stamp)
         self._sent[trial.run_id] = stamp
 
 

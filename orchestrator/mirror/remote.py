@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from apt_core.errors import AptError
-from apt_core.files import sha256_of
+from apt_core.files import link_or_copy, sha256_of
 
 FORMAT = 1
 OBJECTS = "objects"
@@ -55,6 +55,18 @@ Index = Mapping[str, StoredFile]
 """By relative path, e.g. ``checkpoints/step-00000020/manifest.json``."""
 
 
+@dataclass(frozen=True)
+class Copy:
+    """What a storage holds of a folder."""
+
+    files: Index
+    """Empty: there is no copy."""
+    stamp: str = ""
+    """What the pusher called this state of the folder."""
+    index: str = ""
+    """The name of the index it was read from."""
+
+
 class RemoteFolder:
     """The copy of one folder.
 
@@ -67,15 +79,22 @@ class RemoteFolder:
         self._filesystem = filesystem
         self._path = path.rstrip("/")
 
-    def index(self) -> Index:
-        """The files of the newest whole copy; empty if there is none."""
-        return self._newest()[1]
+    def newest(self) -> Copy:
+        """The newest whole copy; an index that is torn is passed over."""
+        for name in sorted(self._list("", _INDEX), reverse=True):
+            with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+                content = json.loads(self._filesystem.cat_file(self._at(name)))
+                if content["format"] == FORMAT:
+                    files = {n: StoredFile(**file) for n, file in content["files"].items()}
+                    return Copy(_checked(files), content.get("stamp", ""), name)
+        return Copy({})
 
-    def push(self, files: Mapping[str, Path]) -> int:
+    def push(self, files: Mapping[str, Path], stamp: str = "") -> int:
         """Make the copy hold exactly these files; what is there already is not sent again.
 
         Args:
             files: By their names in the copy; they must not change meanwhile.
+            stamp: A name for this state of the folder, kept with the copy.
 
         Returns:
             How many bytes were sent.
@@ -84,12 +103,13 @@ class RemoteFolder:
             OSError: The storage refuses; the copy is the one before.
         """
         wanted = {name: _stored(path) for name, path in files.items()}
-        index, known = self._newest()
-        sent = 0
-        if wanted != known:
+        known = self.newest()
+        index, sent = known.index, 0
+        if (wanted, stamp) != (known.files, known.stamp):
             sent = self._send_objects(files, wanted)
             index = self._next_index()
-            content = {"format": FORMAT, "files": {n: asdict(file) for n, file in wanted.items()}}
+            entries = {name: asdict(file) for name, file in wanted.items()}
+            content = {"format": FORMAT, "stamp": stamp, "files": entries}
             self._filesystem.pipe_file(self._at(index), json.dumps(content).encode())
         self._drop_all_but(index, {file.sha256 for file in wanted.values()})
         return sent
@@ -98,13 +118,14 @@ class RemoteFolder:
         """Put the newest whole copy in a folder's place.
 
         Args:
-            target: The folder; what it held is gone afterwards.
+            target: The folder; what it held is gone afterwards, except for its hidden files, which
+                are no part of a copy: among them is the lock that keeps a second driver out.
 
         Raises:
             MirrorError: There is no copy, or it is damaged; the folder is as it was.
             OSError: Storage there or here refuses; likewise.
         """
-        index = self.index()
+        index = self.newest().files
         if not index:
             raise MirrorError(f"{self._path}: there is no copy")
         partial = target.with_name(f".{target.name}.partial")
@@ -112,20 +133,13 @@ class RemoteFolder:
         try:
             for name, file in index.items():
                 self._fetch(name, file, partial)
+            for path in target.glob(".*"):
+                if path.is_file():
+                    link_or_copy(path, partial / path.name)
             shutil.rmtree(target, ignore_errors=True)
             partial.replace(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-    def _newest(self) -> tuple[str, Index]:
-        """Name and content of the newest index that can be read; a torn one is passed over."""
-        for name in sorted(self._list("", _INDEX), reverse=True):
-            with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
-                content = json.loads(self._filesystem.cat_file(self._at(name)))
-                if content["format"] == FORMAT:
-                    files = {n: StoredFile(**file) for n, file in content["files"].items()}
-                    return name, _checked(files)
-        return "", {}
 
     def _next_index(self) -> str:
         newest = max(self._list("", _INDEX), default="index-000000000.json")

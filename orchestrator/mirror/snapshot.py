@@ -13,6 +13,8 @@ from orchestrator.tracking.cursor import CURSOR_FILE
 STAGE = ".mirror"
 LASTING = ("checkpoints", "export")
 """Folders whose files are never changed, only replaced: a link holds them."""
+EXPORT_RECORDS = "export-*/export.json"
+"""What `aptune export` leaves when an export in a trial's folder is whole."""
 MAX_TRIES = 10
 _STEP = re.compile(r"checkpoints/step-(\d+)/manifest\.json")
 
@@ -41,7 +43,7 @@ def files_of(run_dir: Path) -> list[str]:
 
 
 def stamp_of(run_dir: Path) -> str:
-    """Changes when a trial has something that is worth a copy: a checkpoint, a result, its end.
+    """Changes when a trial has something worth a copy: a checkpoint, a result, an export, its end.
 
     Args:
         run_dir: The trial's folder.
@@ -52,7 +54,9 @@ def stamp_of(run_dir: Path) -> str:
     steps = [path.parent.name for path in run_dir.glob("checkpoints/step-*/manifest.json")]
     result = run_dir / RESULT_FILE
     with suppress(FileNotFoundError):
-        return f"result {result.stat().st_mtime_ns} {read_status(run_dir).state}"
+        made = [result, *sorted(run_dir.glob(EXPORT_RECORDS))]
+        times = [str(path.stat().st_mtime_ns) for path in made]
+        return f"result {' '.join(times)} {read_status(run_dir).state}"
     state = read_status(run_dir).state
     ended = state if state in (TrialState.FAILED, TrialState.KILLED) else ""
     return f"{max(steps, default='')} {ended}".strip()
@@ -75,9 +79,11 @@ def snapshot(run_dir: Path) -> Iterator[dict[str, Path]]:
     try:
         for tries_left in reversed(range(MAX_TRIES)):
             shutil.rmtree(stage, ignore_errors=True)
+            names = files_of(run_dir)
             try:
-                held = {name: _hold(run_dir, name, stage) for name in files_of(run_dir)}
-            except FileNotFoundError:  # an old checkpoint has just gone
+                held = {name: _hold(run_dir, name, stage) for name in names}
+                _check_whole(run_dir, names)
+            except FileNotFoundError:  # an old checkpoint has just gone, or is going
                 if not tries_left:
                     raise
             else:
@@ -85,6 +91,13 @@ def snapshot(run_dir: Path) -> Iterator[dict[str, Path]]:
         yield held
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _check_whole(run_dir: Path, names: Iterable[str]) -> None:
+    """That no checkpoint was on its way out when it was listed: it would be there in part."""
+    lost = set(names).difference(files_of(run_dir))
+    if lost:
+        raise FileNotFoundError(f"{min(lost)} has gone")
 
 
 def _hold(run_dir: Path, name: str, stage: Path) -> Path:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from apt_core.errors import UserError
+from apt_core.files import sha256_of
 from apt_core.trainer.build import run_training
+from orchestrator.execution.lock import only_driver
 from orchestrator.execution.status import RESULT_FILE, TrialState, write_status
 from orchestrator.execution.trial import TrialSpec
 from orchestrator.mirror import mirror as module
+from orchestrator.mirror import remote
 from orchestrator.mirror.mirror import Mirror
 from orchestrator.mirror.remote import MirrorError, RemoteFolder
-from orchestrator.mirror.snapshot import newest_step
+from orchestrator.mirror.snapshot import files_of, newest_step
 from tests.orchestrator.mirror.storages import UnsteadyStorage
 from tests.orchestrator.mirror.test_snapshot import add_checkpoint
 from tests.reference.training_cases import CrashAfter, CrashError, assert_same, outcome
@@ -43,7 +47,8 @@ def mirror_of(storage: UnsteadyStorage, root: Path, *trials: TrialSpec) -> Mirro
 
 
 def steps_there(root: Path, run_id: str = ID) -> int:
-    return newest_step(RemoteFolder(UnsteadyStorage(), str(root / "copies" / run_id)).index())
+    copy = RemoteFolder(UnsteadyStorage(), str(root / "copies" / run_id)).newest()
+    return newest_step(copy.files)
 
 
 def wait_until(root: Path, step: int) -> None:
@@ -114,6 +119,46 @@ def test_whoever_is_further_wins(storage: UnsteadyStorage, tmp_path: Path, run_d
     assert restored() == 1  # a result is further than any checkpoint
     assert (run_dir / RESULT_FILE).is_file()
     assert restored() == 0
+
+
+def test_what_the_storage_has_is_not_even_read_at_the_next_launch(
+    storage: UnsteadyStorage, tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def relaunch() -> int:
+        mirror = mirror_of(storage, tmp_path, trial(tmp_path / "here"))
+        brought = mirror.restore()
+        mirror.start()
+        assert mirror.close() == []
+        return brought
+
+    add_checkpoint(run_dir, 10)
+    (run_dir / RESULT_FILE).write_text("{}")
+    relaunch()
+    read: list[Path] = []
+    monkeypatch.setattr(remote, "sha256_of", lambda path: read.append(path) or sha256_of(path))
+    assert (relaunch(), read) == (0, [])
+    shutil.rmtree(run_dir)
+    assert relaunch() == 1
+    num_pulled = len(read)
+    assert num_pulled == 3  # checked when they came, not once more when they would be sent
+    assert (relaunch(), len(read)) == (0, 2 * num_pulled)  # a new disk has other times: read once
+    assert (relaunch(), len(read)) == (0, 2 * num_pulled)
+
+
+def test_a_single_training_keeps_its_lock_over_a_restore(
+    storage: UnsteadyStorage, tmp_path: Path, run_dir: Path
+) -> None:
+    add_checkpoint(run_dir, 10)
+    mirror = mirror_of(storage, tmp_path, trial(tmp_path / "here"))
+    mirror.start()
+    assert mirror.close() == []
+    shutil.rmtree(run_dir)
+    with only_driver(run_dir):
+        assert mirror_of(storage, tmp_path, trial(tmp_path / "here")).restore() == 1
+        with pytest.raises(UserError, match="runs it already"), only_driver(run_dir):
+            pass
+    with only_driver(run_dir):
+        assert newest_step(files_of(run_dir)) == 10
 
 
 def test_a_storage_that_is_away_for_a_while_misses_nothing(

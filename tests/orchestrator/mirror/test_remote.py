@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.mirror.remote import MirrorError, RemoteFolder, make_folder
+from orchestrator.mirror.remote import Copy, MirrorError, RemoteFolder, make_folder
 from tests.orchestrator.mirror.storages import StorageGoneError, UnsteadyStorage
 
 BEFORE = {"a.json": b"old", "checkpoints/step-1/w": b"w" * 1000, "checkpoints/step-1/x": b"x"}
@@ -42,7 +42,7 @@ def pulled(remote: RemoteFolder, target: Path) -> dict[str, bytes]:
 
 
 def test_what_is_pushed_comes_back(remote: RemoteFolder, tmp_path: Path) -> None:
-    assert remote.index() == {}
+    assert remote.newest() == Copy({})
     sent = remote.push(lay(tmp_path / "before", BEFORE))
     assert sent == sum(map(len, BEFORE.values()))
     assert pulled(remote, tmp_path / "back") == BEFORE
@@ -66,6 +66,22 @@ def test_pull_replaces_all_that_was_there(remote: RemoteFolder, tmp_path: Path) 
     lay(tmp_path / "back", {"a.json": b"?", "other/thing": b"?"})
     assert pulled(remote, tmp_path / "back") == BEFORE
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_new_stamp_sends_nothing_but_itself(remote: RemoteFolder, tmp_path: Path) -> None:
+    files = lay(tmp_path / "before", BEFORE)
+    remote.push(files, "first")
+    known = remote.newest()
+    assert remote.push(files, "second") == 0
+    assert (remote.newest().stamp, remote.newest().files) == ("second", known.files)
+
+
+def test_hidden_files_outlive_a_pull(remote: RemoteFolder, tmp_path: Path) -> None:
+    remote.push(lay(tmp_path / "before", BEFORE))
+    lay(tmp_path / "back", {".lock": b"mine", "a.json": b"?", ".stage/a.json": b"?"})
+    lock = (tmp_path / "back" / ".lock").stat().st_ino
+    assert pulled(remote, tmp_path / "back") == {**BEFORE, ".lock": b"mine"}
+    assert (tmp_path / "back" / ".lock").stat().st_ino == lock
 
 
 def test_a_push_that_breaks_off_anywhere_leaves_one_copy_whole(

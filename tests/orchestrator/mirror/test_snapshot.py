@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from apt_core.trainer.build_export import RECORD
 from orchestrator.execution.status import RESULT_FILE, TrialState, write_status
 from orchestrator.mirror import snapshot as module
 from orchestrator.mirror.snapshot import STAGE, files_of, newest_step, snapshot, stamp_of
@@ -52,7 +53,12 @@ def test_the_stamp_follows_checkpoints_and_the_end(tmp_path: Path) -> None:
     assert stamps[5] == stamps[3]  # running again: nothing new
     (tmp_path / RESULT_FILE).write_text("{}")
     stamps.append(stamp_of(tmp_path))
-    assert len(set(stamps)) == len(stamps) - 2
+    (tmp_path / "export-hf").mkdir()
+    stamps.append(stamp_of(tmp_path))  # an export that is not whole: nothing new
+    (tmp_path / "export-hf" / RECORD).write_text("{}")
+    stamps.append(stamp_of(tmp_path))
+    assert stamps[8] == stamps[7]
+    assert len(set(stamps)) == len(stamps) - 3
 
 
 def test_what_is_written_meanwhile_does_not_show(tmp_path: Path) -> None:
@@ -93,6 +99,33 @@ def test_a_checkpoint_that_goes_in_between_is_not_copied_in_part(
     with pytest.raises(FileNotFoundError), snapshot(tmp_path):
         pass
     assert not (tmp_path / STAGE).exists()
+
+
+def test_a_checkpoint_on_its_way_out_is_not_copied_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = add_checkpoint(tmp_path, 1)
+    add_checkpoint(tmp_path, 2)
+    (going / "weights.safetensors").unlink()  # what `rmtree` has come to when it is listed
+    calls: list[Path] = []
+
+    def list_while_it_goes(run_dir: Path) -> list[str]:
+        names = files_of(run_dir)
+        calls.append(run_dir)
+        if len(calls) == 1:
+            monkeypatch.setattr(module, "_hold", hold_then_drop)
+        return names
+
+    def hold_then_drop(run_dir: Path, name: str, stage: Path) -> Path:
+        held = hold(run_dir, name, stage)
+        if newest_step([name]) == 2:
+            shutil.rmtree(going, ignore_errors=True)
+        return held
+
+    hold = module._hold
+    monkeypatch.setattr(module, "files_of", list_while_it_goes)
+    with snapshot(tmp_path) as files:
+        assert {name.split("/")[1] for name in files} == {"step-00000002"}
 
 
 def test_a_stage_that_was_left_behind_is_in_nobodys_way(tmp_path: Path) -> None:
