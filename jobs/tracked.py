@@ -20,6 +20,8 @@ SWEEP_FILES = (
     "report/table.tex",
     "report/table.csv",
     "report/table.parquet",
+    "report/runs.csv",
+    "report/runs.parquet",
     "report/cells.csv",
     "report/cells.parquet",
 )

@@ -22,8 +22,9 @@ from orchestrator.reports.latex import to_latex
 from orchestrator.reports.page import Page, make_page
 from orchestrator.reports.records import SweepRecords
 from orchestrator.reports.rows import TaskTable, label_of, order_of
+from orchestrator.reports.runs_csv import write_runs
 from orchestrator.reports.styles import make_styles
-from orchestrator.reports.table_csv import write_table_csv, write_table_parquet
+from orchestrator.reports.table_csv import write_table
 from orchestrator.reports.tables import build_tables
 from orchestrator.reports.tradeoffs import method_of
 
@@ -38,6 +39,10 @@ class ReportPaths:
     csv: Path
     """One line per cell of the grid."""
     parquet: Path
+    """The same."""
+    runs_csv: Path
+    """One line per run."""
+    runs_parquet: Path
     """The same."""
     cells_csv: Path
     """One line per cell of every table."""
@@ -75,6 +80,8 @@ def build_report(
         latex=out_dir / "table.tex",
         csv=out_dir / "table.csv",
         parquet=out_dir / "table.parquet",
+        runs_csv=out_dir / "runs.csv",
+        runs_parquet=out_dir / "runs.parquet",
         cells_csv=out_dir / "cells.csv",
         cells_parquet=out_dir / "cells.parquet",
         figures=tuple(files.svg for drawn in figures for files in drawn),
@@ -82,8 +89,8 @@ def build_report(
     paths.markdown.write_text(_render("report.md.j2", page), encoding="utf-8")
     paths.html.write_text(_render("report.html.j2", page), encoding="utf-8")
     paths.latex.write_text(to_latex(page.grids, page.mode), encoding="utf-8")
-    write_table_csv(paths.csv, tables)
-    write_table_parquet(paths.parquet, tables)
+    write_table(paths.csv, paths.parquet, tables)
+    write_runs(paths.runs_csv, paths.runs_parquet, tables)
     write_cells(paths.cells_csv, paths.cells_parquet, page.grids, page.commands)
     return paths
 

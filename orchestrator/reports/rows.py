@@ -191,6 +191,11 @@ def label_of(key: CellKey) -> str:
     return " ".join(parts)
 
 
+def variant_settings(key: CellKey) -> str:
+    """A cell's variant with whole keys, e.g. ``distillation.temperature=2``; empty without one."""
+    return " ".join(f"{name}={text_of(value)}" for name, value in key.variant)
+
+
 def name_variants(keys: Iterable[CellKey]) -> dict[CellKey, CellKey]:
     """Give every variant of more than one setting a letter; the same one, the same letter.
 

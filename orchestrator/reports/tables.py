@@ -152,17 +152,18 @@ def _inference_stat(points: Sequence[InferencePoint]) -> InferenceStat:
 
 def _task_table(model: str, dataset: str, rows: Sequence[Row]) -> TaskTable:
     ordered = sorted(rows, key=lambda row: order_of(row.key))
-    targets = tuple(sorted({target_metric(row) for row in _baselines(rows)}))
+    targets = tuple(sorted({target_metric(row) for row in baselines_of(rows)}))
     return TaskTable(model, dataset, tuple(ordered), targets)
 
 
-def _baselines(rows: Iterable[Row]) -> list[Row]:
+def baselines_of(rows: Iterable[Row]) -> list[Row]:
+    """The rows of full fine-tuning that have a result."""
     return [row for row in rows if row.is_baseline and row.metric.n]
 
 
 def _compare(rows: Sequence[Row]) -> list[Row]:
     """The rows with what is measured relative to full fine-tuning and LoRA."""
-    baselines = _baselines(rows)
+    baselines = baselines_of(rows)
     loras = [row for row in rows if row.key.arm == LORA_ARM and row.key.is_full and row.runs]
     return [
         replace(

@@ -5,14 +5,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.reports.collect import collect
-from orchestrator.reports.table_csv import write_table_csv, write_table_parquet
+from orchestrator.reports.table_csv import write_table
 from orchestrator.reports.tables import build_tables
 from tests.orchestrator.reports.synthetic_sweep import Trial, demo_trials, write_sweep, write_trial
 
 
 def lines_of(sweep: Path) -> list[dict[str, str]]:
     path = sweep / "table.csv"
-    write_table_csv(path, build_tables(collect(sweep)))
+    write_table(path, sweep / "table.parquet", build_tables(collect(sweep)))
     with path.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
 
@@ -48,9 +48,8 @@ def test_not_reached_is_said(tmp_path: Path) -> None:
 def test_parquet_holds_the_same_numbers_typed(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "demo", demo_trials())
     write_trial(sweep, Trial("apt", 0.8), status={"state": "FAILED", "reason": "boom"})
-    write_table_parquet(tmp_path / "table.parquet", build_tables(collect(sweep)))
-    typed = pq.read_table(tmp_path / "table.parquet").to_pylist()
     flat = lines_of(sweep)
+    typed = pq.read_table(sweep / "table.parquet").to_pylist()
     assert [line["row"] for line in typed] == [line["row"] for line in flat]
     for line, text in zip(typed, flat, strict=True):
         for name, value in line.items():

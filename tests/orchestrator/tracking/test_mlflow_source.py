@@ -13,7 +13,7 @@ from jobs.tracked import SWEEP_FILES
 from orchestrator.execution.local_node import num_local_cpus
 from orchestrator.reports.collect import collect
 from orchestrator.reports.render import build_report
-from orchestrator.reports.table_csv import write_table_csv
+from orchestrator.reports.table_csv import write_table
 from orchestrator.reports.tables import build_tables
 from orchestrator.tracking.mlflow_sink import MlflowSink
 from orchestrator.tracking.mlflow_source import MlflowSource
@@ -94,7 +94,7 @@ def test_the_records_of_a_server_are_those_of_the_folder(
     # The records are all that a report is made of, and floats compare to the last bit.
     assert theirs == ours
     for folder, records in ((sweep_dir, ours), (rebuilt, theirs)):
-        write_table_csv(folder / "table.csv", build_tables(records))
+        write_table(folder / "table.csv", folder / "table.parquet", build_tables(records))
     assert (rebuilt / "table.csv").read_bytes() == (sweep_dir / "table.csv").read_bytes()
     for trial in FINISHED:
         for name in ("config.json", "result.json", "metrics.jsonl"):
