@@ -42,6 +42,10 @@ class DataConfig(Section):
     bucket_batches: PositiveCount = 50
     """Rows of so many batches are sorted by length before they are cut into batches, whose order is
     shuffled: less padding is computed. 1: no sorting."""
+    pad_to_multiple_of: PositiveCount | None = None
+    """Batches are as wide as their longest row, rounded up to a multiple of this. null: 8 in bf16
+    and fp16, whose kernels are made anew for every width (on a CPU) or want it even (on a GPU);
+    else 1."""
     cache_dir: Text = "~/.cache/aptune"
     """Folder for tokenised datasets; may contain ${ENV}."""
 

@@ -21,6 +21,8 @@ from apt_core.config.runtime import (
 )
 from apt_core.config.training import TrainingConfig
 
+HALF_PRECISION_MULTIPLE = 8
+"""What `data.pad_to_multiple_of: null` stands for in bf16 and fp16."""
 RULES_BROKEN = "rules_broken"
 """Type of the validation error that carries every broken rule in its context."""
 
@@ -90,6 +92,12 @@ class ExperimentConfig(Section):
         """Examples per forward pass and worker."""
         training = self.training
         return training.micro_batch_size or training.batch_size // self.hardware.num_workers
+
+    @property
+    def pad_to_multiple_of(self) -> int:
+        """What the widths of batches are rounded up to a multiple of."""
+        is_wide = self.hardware.precision == "fp32"
+        return self.data.pad_to_multiple_of or (1 if is_wide else HALF_PRECISION_MULTIPLE)
 
     def result_key(self) -> dict[str, Any]:
         """What of the configuration changes the result, in one spelling: equal for equal runs."""

@@ -139,6 +139,7 @@ def _data(config: "ExperimentConfig") -> dict[str, Any]:
     unused = set() if spec.task == "qa" else {"doc_stride"}
     key = _dump(data, {"dataset", "datasets", "cache_dir"} | unused)
     key["holdout_rows"] = data.num_holdout_rows
+    key["pad_to_multiple_of"] = config.pad_to_multiple_of
     key["spec"] = {
         **_dump(spec),
         "path": spec.expanded_path,

@@ -45,6 +45,8 @@ class Collator:
     """Whether the padding stands before the text."""
     multiple: int = 1
     """Widths are rounded up to a multiple of this."""
+    max_width: int | None = None
+    """Inputs are rounded up to so many tokens at most: a model may have no positions for more."""
 
     def __call__(self, tokens: TokenizedSplit, items: Sequence[int]) -> Batch:
         """One batch.
@@ -58,7 +60,9 @@ class Collator:
         """
         lengths = tokens.lengths[list(items)]
         arrays: dict[str, npt.NDArray[Any]] = {
-            name: self._padded(tokens.ragged[name], items, self.pad_id * (name == "input_ids"))
+            name: self._padded(
+                tokens.ragged[name], items, self.pad_id * (name == "input_ids"), self.max_width
+            )
             for name in ("input_ids", "token_type_ids")
             if name in tokens.ragged
         }
@@ -78,10 +82,13 @@ class Collator:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def _padded(
-        self, column: Ragged, items: Sequence[int], fill: int
+        self, column: Ragged, items: Sequence[int], fill: int, max_width: int | None = None
     ) -> npt.NDArray[np.integer[Any]]:
         rows = [column[item] for item in items]
-        width = -(-max(map(len, rows)) // self.multiple) * self.multiple
+        longest = max(map(len, rows))
+        width = -(-longest // self.multiple) * self.multiple
+        if max_width is not None:
+            width = max(longest, min(width, max_width))
         padded = np.full((len(rows), width), fill, dtype=np.int64)
         for index, row in enumerate(rows):
             at = slice(width - len(row), width) if self.pad_left else slice(len(row))

@@ -44,7 +44,8 @@ class DatasetLoader:
         vocab_size: Rows of the model's embedding; None: the tokenizer is believed to fit.
         rank: Number of this worker.
         world_size: Number of workers.
-        pad_to_multiple_of: Widths are rounded up to a multiple of this.
+        pad_to_multiple_of: Widths are rounded up to a multiple of this, though not beyond the
+            longest that these settings allow.
 
     Raises:
         ConfigError: When the batch does not divide over workers and micro-batches, or there are
@@ -83,7 +84,8 @@ class DatasetLoader:
         self.micro_batch_size = micro_batch_size or self.share
         self._check_division()
         pad_left = tokenizer.padding_side == "left" and head == "sequence_classification"
-        self._collate = Collator(pad_id(tokenizer), pad_left, pad_to_multiple_of)
+        max_width = max_length + (max_target_length if head == "causal_lm" else 0)
+        self._collate = Collator(pad_id(tokenizer), pad_left, pad_to_multiple_of, max_width)
         reader = SplitReader(
             task,
             tokenizer,

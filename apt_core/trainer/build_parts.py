@@ -50,6 +50,7 @@ def build_loader(config: ExperimentConfig, tokenizer: Any, loaded: LoadedModel) 
         eval_rows=data.eval_rows,
         holdout_rows=data.num_holdout_rows,
         bucket_batches=data.bucket_batches,
+        pad_to_multiple_of=config.pad_to_multiple_of,
         seed=training.seed,
         batch_size=training.batch_size,
         micro_batch_size=config.micro_batch_size,

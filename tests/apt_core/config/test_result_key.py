@@ -44,6 +44,14 @@ SAME: dict[str, list[tuple[str, ...]]] = {
         ("data.doc_stride=7",),
         ("model.architectures.alias=FacebookAI/roberta-base", "model.model_type=alias"),
     ],
+    "half precision is padded to multiples of 8": [
+        ("hardware.precision=bf16",),
+        ("hardware.precision=bf16", "data.pad_to_multiple_of=8"),
+    ],
+    "fp32 is padded as little as can be": [
+        ("hardware.precision=fp32",),
+        ("hardware.precision=fp32", "data.pad_to_multiple_of=1"),
+    ],
     "max_steps wins over epochs": [
         ("training.max_steps=9",),
         ("training.max_steps=9", "training.num_epochs=3"),
@@ -156,6 +164,7 @@ DIFFERENT = [
     "data.max_target_length=64",
     "data.holdout_rows=100",
     "data.bucket_batches=1",
+    "data.pad_to_multiple_of=16",
     "data.datasets.sst2.label_words=[bad, good]",
     "data.datasets.sst2.prompt='{sentence} it was'",
     "data.datasets.sst2.more_eval_splits=[test]",

@@ -77,6 +77,15 @@ def test_the_width_is_that_of_the_longest_row_or_a_multiple(task, tokenizer, tmp
     assert next(rounded.train_batches())[0]["input_ids"].shape == (20, 16)
 
 
+@pytest.mark.parametrize(("head", "widest"), [("sequence_classification", 7), ("causal_lm", 7 + 4)])
+def test_a_width_is_not_rounded_up_to_where_a_model_may_have_no_positions(
+    task, tokenizer, tmp_path, head, widest
+) -> None:
+    settings = {"max_length": 7, "max_target_length": 4, "head": head, "pad_to_multiple_of": 16}
+    (batch,) = next(loader(task, tokenizer, tmp_path, **settings).train_batches())
+    assert batch["input_ids"].shape[1] == widest
+
+
 def test_long_rows_are_cut(task, tokenizer, tmp_path) -> None:
     (batch,) = next(loader(task, tokenizer, tmp_path, max_length=4).train_batches())
     assert batch["input_ids"].shape == (4, 4)
