@@ -7,6 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.reports.records import CellKey
+from orchestrator.reports.rows import label_of, variant_settings
 from orchestrator.reports.wording import NOT_REACHED
 
 NA = "NA"
@@ -17,6 +19,19 @@ Line = Mapping[str, object]
 def or_na(value: object | None) -> object:
     """The value, or what stands for none."""
     return NA if value is None else value
+
+
+def cell_fields(key: CellKey) -> Line:
+    """What tells a cell of the grid from the others: the first fields of its lines."""
+    return {
+        "model": key.model,
+        "dataset": key.dataset,
+        "row": label_of(key),
+        "arm": key.arm,
+        "ablation": key.ablation,
+        "target_sparsity": key.target_sparsity,
+        "variant": variant_settings(key) or NA,
+    }
 
 
 def write_lines(csv_path: Path, parquet_path: Path, lines: Sequence[Line]) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from apt_core.report import RunReport
-from orchestrator.reports.flat_lines import NA, Line, or_na, write_lines
-from orchestrator.reports.rows import Row, TaskTable, label_of, variant_settings
+from orchestrator.reports.flat_lines import NA, Line, cell_fields, or_na, write_lines
+from orchestrator.reports.rows import Row, TaskTable
 from orchestrator.reports.tables import baseline_of, baselines_of
 
 
@@ -24,7 +24,14 @@ def write_runs(csv_path: Path, parquet_path: Path, tables: Sequence[TaskTable]) 
         csv_path,
         parquet_path,
         [
-            {**_what(row, run), **_result(run, ft), **_cost(run, ft, phases), **_speed(run, sizes)}
+            {
+                **cell_fields(row.key),
+                "seed": run.seed,
+                "run_id": run.run_id,
+                **_result(run, ft),
+                **_cost(run, ft, phases),
+                **_speed(run, sizes),
+            }
             for row, run, ft in _beside_baseline(tables)
         ],
     )
@@ -46,21 +53,6 @@ def _beside_baseline(
             for run in row.runs:
                 same = [ft for ft in baseline.runs if ft.seed == run.seed] if baseline else []
                 yield row, run, same[0] if len(same) == 1 else None
-
-
-def _what(row: Row, run: RunReport) -> Line:
-    key = row.key
-    return {
-        "model": key.model,
-        "dataset": key.dataset,
-        "row": label_of(key),
-        "arm": key.arm,
-        "ablation": key.ablation,
-        "target_sparsity": key.target_sparsity,
-        "variant": variant_settings(key) or NA,
-        "seed": run.seed,
-        "run_id": run.run_id,
-    }
 
 
 def _result(run: RunReport, ft: RunReport | None) -> Line:

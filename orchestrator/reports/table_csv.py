@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.reports.flat_lines import NA, or_na, write_lines
-from orchestrator.reports.rows import Row, TaskTable, label_of, variant_settings
+from orchestrator.reports.flat_lines import NA, cell_fields, or_na, write_lines
+from orchestrator.reports.rows import Row, TaskTable
 from orchestrator.reports.stat import NOTHING, Stat
 from orchestrator.reports.wording import NOT_REACHED
 
@@ -27,15 +27,8 @@ def _lines(tables: Sequence[TaskTable]) -> list[dict[str, object]]:
 
 
 def _line(row: Row, sizes: Sequence[int], phases: Sequence[str]) -> dict[str, object]:
-    key = row.key
     return {
-        "model": key.model,
-        "dataset": key.dataset,
-        "row": label_of(key),
-        "arm": key.arm,
-        "ablation": key.ablation,
-        "target_sparsity": key.target_sparsity,
-        "variant": variant_settings(key) or NA,
+        **cell_fields(row.key),
         "searched": " ".join(f"{name}={value}" for name, value in row.searched) or NA,
         "tries": row.num_tries,
         "state": row.state,

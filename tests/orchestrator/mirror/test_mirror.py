@@ -94,6 +94,17 @@ def run_dir(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def lost_run_dir(storage: UnsteadyStorage, tmp_path: Path, run_dir: Path) -> Path:
+    """A folder that is gone; its copy has a checkpoint of step 10."""
+    add_checkpoint(run_dir, 10)
+    mirror = mirror_of(storage, tmp_path, trial(tmp_path / "here"))
+    mirror.start()
+    assert mirror.close() == []
+    shutil.rmtree(run_dir)
+    return run_dir
+
+
 def test_whoever_is_further_wins(storage: UnsteadyStorage, tmp_path: Path, run_dir: Path) -> None:
     def restored() -> int:
         return mirror_of(storage, tmp_path, trial(tmp_path / "here")).restore()
@@ -135,7 +146,12 @@ def test_what_the_storage_has_is_not_even_read_at_the_next_launch(
     (run_dir / RESULT_FILE).write_text("{}")
     relaunch()
     read: list[Path] = []
-    monkeypatch.setattr(remote, "sha256_of", lambda path: read.append(path) or sha256_of(path))
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr(remote, "sha256_of", noted)
     assert (relaunch(), read) == (0, [])
     shutil.rmtree(run_dir)
     assert relaunch() == 1
@@ -146,19 +162,14 @@ def test_what_the_storage_has_is_not_even_read_at_the_next_launch(
 
 
 def test_a_single_training_keeps_its_lock_over_a_restore(
-    storage: UnsteadyStorage, tmp_path: Path, run_dir: Path
+    storage: UnsteadyStorage, tmp_path: Path, lost_run_dir: Path
 ) -> None:
-    add_checkpoint(run_dir, 10)
-    mirror = mirror_of(storage, tmp_path, trial(tmp_path / "here"))
-    mirror.start()
-    assert mirror.close() == []
-    shutil.rmtree(run_dir)
-    with only_driver(run_dir):
+    with only_driver(lost_run_dir):
         assert mirror_of(storage, tmp_path, trial(tmp_path / "here")).restore() == 1
-        with pytest.raises(UserError, match="runs it already"), only_driver(run_dir):
+        with pytest.raises(UserError, match="runs it already"), only_driver(lost_run_dir):
             pass
-    with only_driver(run_dir):
-        assert newest_step(files_of(run_dir)) == 10
+    with only_driver(lost_run_dir):
+        assert newest_step(files_of(lost_run_dir)) == 10
 
 
 def test_a_storage_that_is_away_for_a_while_misses_nothing(
@@ -221,14 +232,9 @@ def test_the_end_waits_no_longer_than_it_may_and_the_next_launch_sends(
 
 
 def test_a_copy_that_cannot_be_read_ends_the_start(
-    storage: UnsteadyStorage, tmp_path: Path, run_dir: Path
+    storage: UnsteadyStorage, tmp_path: Path, lost_run_dir: Path
 ) -> None:
-    add_checkpoint(run_dir, 10)
-    mirror = mirror_of(storage, tmp_path, trial(tmp_path / "here"))
-    mirror.start()
-    assert mirror.close() == []
-    shutil.rmtree(run_dir)
     storage.begin(fails_at=2)
     with pytest.raises(MirrorError, match=r"the copy of trial c0ffee cannot be read: .* gone"):
         mirror_of(storage, tmp_path, trial(tmp_path / "here")).restore()
-    assert not run_dir.exists()
+    assert not lost_run_dir.exists()
