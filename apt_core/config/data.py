@@ -45,7 +45,7 @@ class DataConfig(Section):
     pad_to_multiple_of: PositiveCount | None = None
     """Batches are as wide as their longest row, rounded up to a multiple of this. null: 8 in bf16
     and fp16, whose kernels are made anew for every width (on a CPU) or want it even (on a GPU);
-    else 1."""
+    else 1. What is learned does not depend on it, but for `distillation.mask_padding: false`."""
     cache_dir: Text = "~/.cache/aptune"
     """Folder for tokenised datasets; may contain ${ENV}."""
 
