@@ -14,7 +14,7 @@ aptune bench -c demo --dry-run
 
 aptune bench -c demo --repeats 5 --no-memory
 
-aptune bench -c real_sst2 --density 0.4 -s hardware.num_threads=2
+aptune bench -c real_sst2 --density 0.4 --profile -s hardware.num_threads=2
 
 aptune bench --random-weights -s model.model_type=llama -s data.dataset=alpaca
 -s hardware.gpus_per_worker=1 -s hardware.precision=bf16
@@ -45,6 +45,12 @@ MemoryOption = Annotated[
         help="Measure peak memory by phase; on a CPU in one fresh process for each.",
     ),
 ]
+ProfileOption = Annotated[
+    bool,
+    typer.Option(
+        "--profile/--no-profile", help="See where the time of steps and forward passes goes."
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -72,6 +78,7 @@ def bench(  # noqa: PLR0917 - options of a command line, never called by positio
     repeats: RepeatsOption = 20,
     random_weights: RandomWeightsOption = False,
     memory: MemoryOption = True,
+    profile: ProfileOption = False,
     out: OutOption = None,
     as_json: JsonOption = False,
     track: TrackOption = False,
@@ -93,6 +100,7 @@ def bench(  # noqa: PLR0917 - options of a command line, never called by positio
         repeats=repeats,
         random_weights=random_weights,
         measure_memory=memory,
+        profile=profile,
     )
     plan = plan_bench(resolved, settings, out, is_dry=dry_run)
     if dry_run:

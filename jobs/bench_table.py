@@ -6,13 +6,21 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from apt_core.bench.profiling import KINDS
 from apt_core.bench.report import BenchReport, Ratio, Timed
 
 _MS = 1000
+_SHORT = {
+    "matrix products": "products",
+    "norms, activations": "norms",
+    "other operators": "other",
+    "outside operators": "outside",
+}
+"""What a heading has room for; docs/bench.md says what they mean."""
 
 
 def bench_tables(report: BenchReport) -> Iterator[Table]:
-    """Training steps, memory, surgery and inference, as far as each was measured.
+    """Training steps, memory, surgery, inference and profile, as far as each was measured.
 
     Args:
         report: what was found.
@@ -27,6 +35,8 @@ def bench_tables(report: BenchReport) -> Iterator[Table]:
         yield _surgery(report)
     if report.inference:
         yield _inference(report)
+    if report.profile:
+        yield _profile(report)
 
 
 def ratio_text(ratio: Ratio) -> Text:
@@ -97,6 +107,18 @@ def _inference(report: BenchReport) -> Table:
             _bound_text(point.pruned),
             f"{point.pruned.fraction:.0%}",
         )
+    return table
+
+
+def _profile(report: BenchReport) -> Table:
+    table = _table(
+        "Where the time goes, observed; 1 is the control's whole step or forward pass",
+        ("step or rows x tokens",),
+        (*(_SHORT.get(kind, kind) for kind in KINDS), "sum"),
+    )
+    for result in report.profile:
+        shares = [result.over_control[kind] for kind in KINDS]
+        table.add_row(result.what, *(f"{share:.2f}" for share in (*shares, sum(shares))))
     return table
 
 

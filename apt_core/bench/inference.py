@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from apt_core.bench.device_rates import DeviceWork
 from apt_core.bench.flops import Bound, Network, Rates, Rows, forward_bytes, forward_flops
 from apt_core.bench.phases import AIM_DENSITY, MIN_SPEEDUPS
-from apt_core.bench.report import InferenceResult, Ratio, Timed
+from apt_core.bench.profiling import break_down
+from apt_core.bench.report import InferenceResult, ProfileResult, Ratio, Timed
 from apt_core.bench.rig import Rig
 from apt_core.bench.training import rig_network
 from apt_core.evaluator.efficiency import forward_inputs, merged_copy
@@ -86,6 +87,33 @@ def time_inference(
     aim = MIN_SPEEDUPS.get((rows.rows, rows.tokens)) if density == AIM_DENSITY else None
     speedup = Ratio(theirs.seconds.median / ours.seconds.median, aim, higher_is_better=True)
     return InferenceResult(rows.rows, rows.tokens, ours, theirs, speedup)
+
+
+@torch.no_grad()
+def profile_inference(
+    pruned: Served, dense: Served, batch: Mapping[str, Tensor], rows: Rows, device: torch.device
+) -> list[ProfileResult]:
+    """What a forward pass of each is made of.
+
+    Args:
+        pruned: the merged, sliced model.
+        dense: the merged control.
+        batch: of that size, on the device.
+        rows: its size.
+        device: where.
+
+    Returns:
+        Of the dense model and of the other one.
+    """
+    inputs = forward_inputs(pruned.model, batch)
+    ours, theirs = (
+        break_down(partial(served.model, **inputs), device) for served in (pruned, dense)
+    )
+    size = f"{rows.rows} x {rows.tokens}"
+    return [
+        ProfileResult(f"{size}, dense", theirs, theirs),
+        ProfileResult(f"{size}, merged", ours, theirs),
+    ]
 
 
 def _bound(served: Served, rows: Rows, rates: Rates) -> Bound:

@@ -7,6 +7,7 @@ from typing import Any
 from apt_core.bench.flops import Bound, Rates
 from apt_core.bench.memory import PeakMemory
 from apt_core.bench.phases import Phase
+from apt_core.bench.profiling import Seconds
 from apt_core.evaluator.turns import Spread
 
 FORMAT = 1
@@ -133,6 +134,31 @@ class InferenceResult:
 
 
 @dataclass(frozen=True)
+class ProfileResult:
+    """What a training step or a forward pass is made of."""
+
+    what: str
+    seconds: Seconds
+    """By kind of work, while it is observed."""
+    control: Seconds
+    """The same of the control: the dense step, or the dense model's forward pass."""
+
+    @property
+    def over_control(self) -> Seconds:
+        """By kind, in units of the whole control; they add up to the ratio of the two."""
+        whole = sum(self.control.values())
+        return {kind: seconds / whole for kind, seconds in self.seconds.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, under plain names."""
+        return {
+            "what": self.what,
+            "seconds": dict(self.seconds),
+            "over_control": dict(self.over_control),
+        }
+
+
+@dataclass(frozen=True)
 class BenchReport:
     """One benchmark."""
 
@@ -144,6 +170,7 @@ class BenchReport:
     memory: tuple[MemoryResult, ...] = ()
     surgery: tuple[SurgeryResult, ...] = ()
     inference: tuple[InferenceResult, ...] = ()
+    profile: tuple[ProfileResult, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     def ratios(self) -> Iterator[tuple[str, Ratio]]:
@@ -170,6 +197,7 @@ class BenchReport:
             "memory": [memory.to_json() for memory in self.memory],
             "surgery": [asdict(surgery) for surgery in self.surgery],
             "inference": [point.to_json() for point in self.inference],
+            "profile": [result.to_json() for result in self.profile],
             "missed_aims": list(self.missed()),
             "notes": list(self.notes),
         }

@@ -1,7 +1,7 @@
 """The whole benchmark: memory first, then steps in turns, then the models that came out."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from apt_core.bench.device_rates import DeviceWork, gemm_shapes
 from apt_core.bench.flops import Rows
-from apt_core.bench.inference import Served, time_inference
+from apt_core.bench.inference import Served, profile_inference, time_inference
 from apt_core.bench.memory import PeakMemory, in_isolation
 from apt_core.bench.phases import CONTROL, RETRAINING, Phase
-from apt_core.bench.report import BenchReport, InferenceResult, MemoryResult, Ratio
+from apt_core.bench.profiling import break_down
+from apt_core.bench.report import BenchReport, InferenceResult, MemoryResult, ProfileResult, Ratio
 from apt_core.bench.rig import Rig
 from apt_core.bench.settings import BenchSettings
 from apt_core.bench.training import surgery_costs, time_steps
@@ -89,8 +90,14 @@ def run_bench(
         "timer": timer,
     }
     training, rates = time_steps(rigs, rows=rows, **turns)
+    profile = profile_steps(rigs, device) if settings.profile else []
     surgery = surgery_costs(rigs.values())
-    inference = _inference(rigs, builder, turns) if RETRAINING in rigs else ()
+    inference: list[InferenceResult] = []
+    for rows, pruned, dense in _served(rigs, builder):
+        batch = builder.make_batch(rows)
+        inference.append(time_inference(pruned, dense, batch, rows, **turns))
+        if settings.profile:
+            profile += profile_inference(pruned, dense, batch, rows, device)
     return BenchReport(
         settings={**facts, **asdict(settings)},
         environment=builder.facts(),
@@ -98,7 +105,8 @@ def run_bench(
         training=training,
         memory=memory,
         surgery=surgery,
-        inference=inference,
+        inference=tuple(inference),
+        profile=tuple(profile),
         notes=(CPU_MEMORY_NOTE,) if memory and device.type != "cuda" else (),
     )
 
@@ -133,15 +141,31 @@ def measure_memory(
     return tuple(results)
 
 
-def _inference(
-    rigs: dict[Phase, Rig], builder: Builder, turns: Mapping[str, Any]
-) -> tuple[InferenceResult, ...]:
-    """Of the last phase's model and the control's; the others make room first."""
+def profile_steps(rigs: Mapping[Phase, Rig], device: torch.device) -> list[ProfileResult]:
+    """What a step of every phase is made of.
+
+    Args:
+        rigs: one per phase, the control first.
+        device: where.
+
+    Returns:
+        A result per phase.
+    """
+    logger.info("observing the steps of %d phases", len(rigs))
+    found = [break_down(rig.step, device, rig.trainer.modules.teacher) for rig in rigs.values()]
+    return [
+        ProfileResult(phase.name, seconds, found[0])
+        for phase, seconds in zip(rigs, found, strict=True)
+    ]
+
+
+def _served(rigs: dict[Phase, Rig], builder: Builder) -> Iterator[tuple[Rows, Served, Served]]:
+    """The last phase's model and the control's, for every size; the others make room first."""
+    if RETRAINING not in rigs:
+        return
     kept = {phase: rigs[phase] for phase in (RETRAINING, CONTROL)}
     rigs.clear()
     pruned, dense = (Served.of(rig, builder.device, builder.dtype) for rig in kept.values())
     logger.info("timing forward passes")
-    return tuple(
-        time_inference(pruned, dense, builder.make_batch(rows), rows, **turns)
-        for rows in builder.inference_rows
-    )
+    for rows in builder.inference_rows:
+        yield rows, pruned, dense

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from apt_core.bench.flops import Rows
 
+PROFILED = 3
+"""Calls that are observed of each phase and each forward pass."""
+
 
 @dataclass(frozen=True)
 class BenchSettings:
@@ -25,13 +28,15 @@ class BenchSettings:
     """Take the model's shape only."""
     measure_memory: bool = True
     """Whether peak memory is measured, on a CPU in one fresh process per phase."""
+    profile: bool = False
+    """Whether a few more calls of everything are observed, to see where their time goes."""
     inference_shapes: tuple[tuple[int, int], ...] = ((1, 64), (32, 128))
     """Rows and tokens of the forward passes."""
 
     @property
     def num_steps(self) -> int:
         """Steps of every phase."""
-        return self.warmup + self.repeats
+        return self.warmup + self.repeats + (PROFILED if self.profile else 0)
 
     def rows(self, head_kind: str) -> Rows:
         """What a training step works on."""

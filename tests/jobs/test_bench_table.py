@@ -41,6 +41,8 @@ def test_every_table_is_printed_whole() -> None:
     assert "2e-07 GFLOP/s" in " ".join(" ".join(lines).split())
     steps = line_of(lines, "retraining")
     assert steps == "retraining 0.40 2000.0 ms 1500.0 to 3000.0 0.50 (<= 0.50) 500.0 ms, matrix 25%"
+    rows = [" ".join(line.split()) for line in lines if "retraining" in line]
+    assert rows[-1] == "retraining 0.38 0.00 0.12 0.00 0.00 0.00 0.00 0.00 0.50"
     memory = [line for line in lines if "GiB" in line]
     assert " ".join(memory[0].split()) == "control 2.000 GiB 1.00 3.000 GiB"
     assert " ".join(memory[1].split()) == "retraining 1.500 GiB 0.75 (<= 0.65: missed) -"
@@ -52,9 +54,10 @@ def test_every_table_is_printed_whole() -> None:
 
 
 def test_what_was_not_measured_has_no_table() -> None:
-    bare = replace(REPORT, memory=(), surgery=(), inference=())
+    bare = replace(REPORT, memory=(), surgery=(), inference=(), profile=())
     text = "\n".join(printed(bare))
     assert "Training steps" in text
     assert "Peak memory" not in text
     assert "Changes of shape" not in text
     assert "Forward passes" not in text
+    assert "Where the time goes" not in text

@@ -46,4 +46,10 @@ def test_the_report_is_json_with_plain_names() -> None:
     (point,) = found["inference"]
     assert (point["rows_per_s"], point["dense_rows_per_s"]) == (4.0, 2.0)
     assert found["surgery"][0]["seconds"]["median"] == 1.0
+    control, pruned = found["profile"]
+    assert sum(control["over_control"].values()) == 1.0
+    assert pruned["what"] == "retraining"
+    assert pruned["seconds"]["matrix products"] == 1.5
+    assert pruned["over_control"]["matrix products"] == 0.375
+    assert sum(pruned["over_control"].values()) == 0.5
     assert found["notes"] == ["a note"]

@@ -1,12 +1,14 @@
 """The parts of a benchmark come together, memory before anything else is alive."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from apt_core.bench.memory import PeakMemory
-from apt_core.bench.phases import CONTROL, PHASES, RETRAINING, TUNING
+from apt_core.bench.phases import CONTROL, PHASES, RETRAINING, TAUGHT, TUNING
 from apt_core.bench.run import measure_memory, run_bench
-from tests.tiny_bench import tiny_builder
+from tests.tiny_bench import SETTINGS, tiny_builder
 
 CPU = torch.device("cpu")
 FACTS = {"arm": "apt", "density": 0.4}
@@ -60,6 +62,26 @@ def test_a_whole_benchmark(root) -> None:
     assert report.settings["arm"] == "apt"
     assert report.settings["repeats"] == 2
     assert len(report.notes) == 1
+
+
+def test_steps_and_forward_passes_are_observed_on_demand(root) -> None:
+    settings = replace(SETTINGS, profile=True)
+    phases = (CONTROL, TAUGHT, RETRAINING)
+    report = run_bench(
+        phases, lambda: tiny_builder(root, settings=settings), {}, device=CPU, facts=FACTS
+    )
+    steps, passes = report.profile[:3], report.profile[3:]
+    assert [result.what for result in steps] == [phase.name for phase in phases]
+    # The synthetic model reads at most 38 tokens.
+    sizes = [f"{point.rows} x {point.tokens}" for point in report.inference]
+    whats = [f"{size}, {which}" for size in sizes for which in ("dense", "merged")]
+    assert [result.what for result in passes] == whats
+    for result in report.profile:
+        assert result.seconds["matrix products"] > 0
+        assert (result.seconds["optimizer"] > 0) == (result in steps)
+        assert (result.seconds["teacher"] > 0) == (result.what == TAUGHT.name)
+        own_control = steps[0] if result in steps else passes[0 if result in passes[:2] else 2]
+        assert result.control is own_control.seconds
 
 
 def test_an_arm_without_cuts_has_no_other_model_to_serve(root) -> None:

@@ -1,5 +1,7 @@
 """What a step works on."""
 
+from dataclasses import replace
+
 from apt_core.bench.flops import Rows
 from apt_core.bench.settings import BenchSettings
 
@@ -10,3 +12,4 @@ def test_only_a_decoder_beside_an_encoder_has_target_tokens() -> None:
     assert settings.rows("causal_lm") == Rows(3, 10, 0)
     assert settings.rows("seq2seq_lm") == Rows(3, 10, 7)
     assert settings.num_steps == 7
+    assert replace(settings, profile=True).num_steps == 10
