@@ -57,6 +57,11 @@ stage "installing $(grep -c '==' constraints.txt) pinned packages and aptune (th
 # process would compile these again.
 stage "compiling what trainings import"
 env -u PYTHONDONTWRITEBYTECODE DS_ACCELERATOR=cpu "$venv/bin/python" -W ignore -c '
-import datasets, deepspeed, mlflow.server.fastapi_app, ray.train.v2.api.data_parallel_trainer, ray.tune, transformers
+import datasets, deepspeed, mlflow.server.fastapi_app, ray.train.v2.api.data_parallel_trainer, ray.tune
+import apt_core.trainer.build, jobs.sweep
+from transformers.models.bert import modeling_bert  # transformers imports what somebody asks for
+from transformers.models.llama import modeling_llama
+from transformers.models.roberta import modeling_roberta
+from transformers.models.t5 import modeling_t5
 '
 stage "installed"

@@ -20,6 +20,7 @@ from orchestrator.tracking.server_process import (
     is_port_taken,
     start_server,
     stop_server,
+    was_killed,
 )
 
 logger = logging.getLogger(__name__)
@@ -79,17 +80,20 @@ class LocalMlflowServer:
             self._process = start_server(self._folder, self._port, output=log)
 
     def wait_ready(self) -> None:
-        """Wait until the server answers.
+        """Wait until the server answers; one that is killed meanwhile is started again.
 
         Raises:
-            TrackingError: If it ends or takes too long; with the last lines of its log.
+            TrackingError: If it ends by itself or takes too long; with the last lines of its log.
         """
         began = time.monotonic()
         next_note = began + _PROGRESS_EVERY_S
+        tries_left = MAX_RESTARTS
         while not self._is_healthy():
             now = time.monotonic()
-            if self._process is None or self._process.poll() is not None:
-                raise TrackingError(self._failure("ended while starting"))
+            if self._has_ended():
+                tries_left -= 1
+                if tries_left < 0 or not self._start_again_if_killed():
+                    raise TrackingError(self._failure("ended while starting"))
             if now - began > self._start_timeout_s:
                 self.stop()
                 raise TrackingError(
@@ -139,11 +143,7 @@ class LocalMlflowServer:
                 return
             status = process.wait()
             with self._changing:
-                if self._stopped:
-                    return
-                end_group(process.pid)
-                self._wait_for_port()  # what was left of it held the port
-                if not self._start_again(status):
+                if self._stopped or not self._start_again(process.pid, status):
                     return
 
     def _wait_for_port(self) -> None:
@@ -151,7 +151,19 @@ class LocalMlflowServer:
         while is_port_taken(self._port) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
-    def _start_again(self, status: int) -> bool:
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _start_again_if_killed(self) -> bool:
+        """A server that ended by itself has said why, and would do so again."""
+        process = self._process
+        if process is None or not was_killed(process.wait()):
+            return False
+        return self._start_again(process.pid, process.wait())
+
+    def _start_again(self, group: int, status: int) -> bool:
+        end_group(group)
+        self._wait_for_port()  # what was left of it held the port
         logger.warning(
             "the local MLflow server ended (status %d) and is started again; metrics wait on disk "
             "meanwhile; log: %s",

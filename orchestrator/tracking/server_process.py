@@ -114,6 +114,15 @@ def stop_server(process: "subprocess.Popen[bytes]") -> None:
     end_group(process.pid)
 
 
+def was_killed(status: int) -> bool:
+    """Whether a signal ended the supervising process, or the server itself.
+
+    Args:
+        status: Of the supervising process; it passes its child's on, modulo 256 where negative.
+    """
+    return status < 0 or status > 256 - signal.NSIG
+
+
 def end_group(pgid: int) -> None:
     """End what a dead leader has left of its process group."""
     with suppress(ProcessLookupError):

@@ -41,7 +41,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), H).serve_forever()
 
 
 def test_a_server_that_dies_at_the_start_is_an_error_with_its_last_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = "import sys; print('cannot open database'); sys.exit(3)"
     monkeypatch.setattr(server_process, "server_command", fake_command(code))
@@ -50,6 +50,44 @@ def test_a_server_that_dies_at_the_start_is_an_error_with_its_last_words(
         LocalMlflowServer(tmp_path),
     ):
         pass
+    assert "is started again" not in caplog.text
+
+
+# The first start is killed: the supervisor, or the server below it. The second one answers.
+KILLED_ONCE = """
+import os, pathlib, signal, sys
+marker = pathlib.Path({marker!r})
+if not marker.exists():
+    marker.touch()
+    os.kill({victim}, signal.SIGKILL)
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("victim", ["os.getppid()", "os.getpid()"])
+def test_a_server_that_is_killed_at_the_start_is_started_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    victim: str,
+) -> None:
+    code = KILLED_ONCE.format(marker=str(tmp_path / "killed"), victim=victim) + HEALTHY
+    monkeypatch.setattr(server_process, "server_command", fake_command(code))
+    with LocalMlflowServer(tmp_path) as server:
+        with urllib.request.urlopen(server.uri) as answer:
+            assert answer.status == 200
+        assert caplog.text.count("is started again") == 1
+
+
+def test_a_server_that_is_always_killed_at_the_start_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(server_process, "server_command", fake_command(code))
+    monkeypatch.setattr(server_module, "MAX_RESTARTS", 2)
+    with pytest.raises(TrackingError, match="ended while starting"), LocalMlflowServer(tmp_path):
+        pass
+    assert caplog.text.count("is started again") == 2
 
 
 def test_a_server_that_never_answers_is_an_error_and_is_stopped(

@@ -12,6 +12,7 @@ from orchestrator.tracking.server_process import (
     server_command,
     start_server,
     stop_server,
+    was_killed,
 )
 
 
@@ -19,6 +20,15 @@ def test_the_server_keeps_its_data_in_the_results_folder(tmp_path: Path) -> None
     command = server_command(tmp_path, 5001)
     assert f"sqlite:///{tmp_path.resolve()}/mlflow.db" in command
     assert command[command.index("--host") + 1] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("status", "killed"),
+    # -9 of a child that the supervisor passes on is 247; 130 is Ctrl-C as a shell would tell it.
+    [(0, False), (1, False), (3, False), (130, False), (-9, True), (-15, True), (247, True)],
+)
+def test_a_signal_is_told_from_an_exit(status: int, killed: bool) -> None:
+    assert was_killed(status) == killed
 
 
 def test_a_taken_port_is_an_error_before_anything_starts(tmp_path: Path) -> None:
