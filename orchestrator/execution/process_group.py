@@ -1,8 +1,9 @@
 """Ray Train workers that join one PyTorch process group; only they import torch.
 
 Ray's own `TorchTrainer` imports torch in the trial's driver and in the controller as well, and
-starts a process that hands out Ray datasets. A trial has no use for either, and each costs seconds
-of processor time at every start.
+starts a process that hands out Ray datasets and one that frees what a dead controller has reserved
+(here `orphans` does). A trial has no use for any of it, and each costs seconds of processor time at
+every start.
 """
 
 import logging
@@ -19,20 +20,22 @@ from ray.exceptions import GetTimeoutError
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 logger = logging.getLogger(__name__)
 
+NOT_NEEDED = (DatasetsCallback, PlacementGroupCleanerCallback)
 LEAVE_TIMEOUT_S = 30.0
 """How long workers may take to leave their group; they are ended right after."""
 
 
 class TorchWorkersTrainer(DataParallelTrainer):
-    """Ray Train (V2) without Ray datasets."""
+    """Ray Train (V2) without the processes for Ray datasets and for dead controllers."""
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks = super()._create_default_callbacks()
-        return [callback for callback in callbacks if not isinstance(callback, DatasetsCallback)]
+        return [callback for callback in callbacks if not isinstance(callback, NOT_NEEDED)]
 
 
 @dataclass

@@ -63,6 +63,7 @@ class TuneRun(threading.Thread):
 
         from orchestrator.execution.admission import Admission
         from orchestrator.execution.cluster import driver_resources
+        from orchestrator.execution.orphans import FreeOrphans
         from orchestrator.execution.train_run import StopTune, TellLosses, run_trial
 
         # Its tracebacks of actors that died would land in the table; error.txt keeps them.
@@ -81,7 +82,7 @@ class TuneRun(threading.Thread):
                 storage_path=str(self._launch_dir),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=self._max_failures),
-                callbacks=[StopTune(self._stop_file), TellLosses()],
+                callbacks=[StopTune(self._stop_file), TellLosses(), FreeOrphans()],
             ),
         )
         tuner.fit()

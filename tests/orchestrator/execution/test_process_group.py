@@ -14,7 +14,6 @@ import torch.distributed as dist
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.train import RunConfig, ScalingConfig
 from ray.train._internal.utils import get_address_and_port
-from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from orchestrator.execution import process_group
@@ -76,7 +75,7 @@ def test_neither_driver_nor_controller_loads_torch() -> None:
     assert done.stdout.split() == ["False"]
 
 
-def test_no_process_for_datasets_is_started(tmp_path: Path) -> None:
+def test_no_process_for_datasets_or_dead_controllers_is_started(tmp_path: Path) -> None:
     def callbacks(kind: type[DataParallelTrainer]) -> list[Any]:
         trainer = kind(
             print,
@@ -87,8 +86,8 @@ def test_no_process_for_datasets_is_started(tmp_path: Path) -> None:
         return [type(callback) for callback in trainer._create_default_callbacks()]
 
     rays, ours = callbacks(DataParallelTrainer), callbacks(TorchWorkersTrainer)
-    assert [kind for kind in rays if kind is not DatasetsCallback] == ours
-    assert len(ours) == len(rays) - 1
+    assert [kind for kind in rays if kind not in process_group.NOT_NEEDED] == ours
+    assert len(ours) == len(rays) - 2
 
 
 def test_every_worker_is_told_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
