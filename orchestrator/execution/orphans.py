@@ -60,4 +60,4 @@ class FreeOrphans(tune.Callback):
             return
         self._next_look = time.monotonic() + PERIOD_S
         if num := free_orphans():
-            logger.info("freed what %d dead controllers had reserved", num)
+            logger.info("reservations of dead controllers that were freed: %d", num)

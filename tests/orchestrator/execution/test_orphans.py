@@ -84,4 +84,6 @@ def test_tunes_callback_looks_now_and_then(
     for step in range(6):
         callback.on_step_begin(step, [])
     assert looks == [0, 3, 5]
-    assert caplog.messages == [f"freed what {n} dead controllers had reserved" for n in (1, 2)]
+    assert caplog.messages == [
+        f"reservations of dead controllers that were freed: {n}" for n in (1, 2)
+    ]
