@@ -202,6 +202,12 @@ def _run_tune(
         try:
             lost = _watch(tune_run, stop, on_poll)
             if stop.requested and lost is None:
+                logger.info(
+                    "%s: running trials save their last step, which may take %.0f s; the same "
+                    "command continues. Once more ends everything at once.",
+                    stop.name,
+                    SAVE_TIMEOUT_S,
+                )
                 StopFile(stop_file).ask()
                 _wait_until_saved(pending)
         finally:

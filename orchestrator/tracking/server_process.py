@@ -119,6 +119,9 @@ def was_killed(status: int) -> bool:
 
     Args:
         status: Of the supervising process; it passes its child's on, modulo 256 where negative.
+
+    Returns:
+        False for an exit of its own, whatever the code.
     """
     return status < 0 or status > 256 - signal.NSIG
 

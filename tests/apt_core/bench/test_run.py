@@ -74,8 +74,8 @@ def test_steps_and_forward_passes_are_observed_on_demand(root) -> None:
     assert [result.what for result in steps] == [phase.name for phase in phases]
     # The synthetic model reads at most 38 tokens.
     sizes = [f"{point.rows} x {point.tokens}" for point in report.inference]
-    whats = [f"{size}, {which}" for size in sizes for which in ("dense", "merged")]
-    assert [result.what for result in passes] == whats
+    names = [f"{size}, {which}" for size in sizes for which in ("dense", "merged")]
+    assert [result.what for result in passes] == names
     for result in report.profile:
         assert result.seconds["matrix products"] > 0
         assert (result.seconds["optimizer"] > 0) == (result in steps)

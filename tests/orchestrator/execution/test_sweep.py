@@ -39,6 +39,7 @@ from tests.orchestrator.execution.standin import (
 
 REPOSITORY = Path(__file__).parents[3]
 DRIVER = """
+import logging
 import sys
 from pathlib import Path
 from orchestrator.execution.stopping import StopSignal
@@ -46,6 +47,7 @@ from orchestrator.execution.sweep import SweepSettings, run_sweep
 from tests.orchestrator.execution.test_sweep import trial
 
 root = Path(sys.argv[1])
+logging.basicConfig(filename=root / "said.log", level=logging.INFO)
 with StopSignal() as stop:
     outcome = run_sweep([trial(root, "slow")], SweepSettings(root), stop=stop)
 sys.exit(0 if outcome.is_complete else 1)
@@ -156,6 +158,7 @@ def test_a_stopped_and_then_a_killed_sweep_go_on_by_the_same_command(tmp_path: P
     assert driver.wait(60) == 1
     assert read_status(spec.run_dir).state is TrialState.KILLED
     assert read_status(spec.run_dir).reason == "stopped by SIGTERM: stopped at step 1"
+    assert "SIGTERM: running trials save their last step" in (tmp_path / "said.log").read_text()
     assert (spec.run_dir / "saved").exists()  # it left by itself: nothing is lost
     wait_until(lambda: not is_alive(last_pid(spec.run_dir)), 20)
 
