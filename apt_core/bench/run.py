@@ -1,7 +1,7 @@
 """The whole benchmark: memory first, then steps in turns, then the models that came out."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -92,12 +92,7 @@ def run_bench(
     training, rates = time_steps(rigs, rows=rows, **turns)
     profile = profile_steps(rigs, device) if settings.profile else []
     surgery = surgery_costs(rigs.values())
-    inference: list[InferenceResult] = []
-    for rows, pruned, dense in _served(rigs, builder):
-        batch = builder.make_batch(rows)
-        inference.append(time_inference(pruned, dense, batch, rows, **turns))
-        if settings.profile:
-            profile += profile_inference(pruned, dense, batch, rows, device)
+    inference, more = _inference(rigs, builder, turns) if RETRAINING in rigs else ([], [])
     return BenchReport(
         settings={**facts, **asdict(settings)},
         environment=builder.facts(),
@@ -106,7 +101,7 @@ def run_bench(
         memory=memory,
         surgery=surgery,
         inference=tuple(inference),
-        profile=tuple(profile),
+        profile=(*profile, *more),
         notes=(CPU_MEMORY_NOTE,) if memory and device.type != "cuda" else (),
     )
 
@@ -159,13 +154,19 @@ def profile_steps(rigs: Mapping[Phase, Rig], device: torch.device) -> list[Profi
     ]
 
 
-def _served(rigs: dict[Phase, Rig], builder: Builder) -> Iterator[tuple[Rows, Served, Served]]:
-    """The last phase's model and the control's, for every size; the others make room first."""
-    if RETRAINING not in rigs:
-        return
+def _inference(
+    rigs: dict[Phase, Rig], builder: Builder, turns: Mapping[str, Any]
+) -> tuple[list[InferenceResult], list[ProfileResult]]:
+    """Of the last phase's model and the control's; the others make room first."""
     kept = {phase: rigs[phase] for phase in (RETRAINING, CONTROL)}
     rigs.clear()
     pruned, dense = (Served.of(rig, builder.device, builder.dtype) for rig in kept.values())
     logger.info("timing forward passes")
+    times: list[InferenceResult] = []
+    profiles: list[ProfileResult] = []
     for rows in builder.inference_rows:
-        yield rows, pruned, dense
+        batch = builder.make_batch(rows)
+        times.append(time_inference(pruned, dense, batch, rows, **turns))
+        if builder.settings.profile:
+            profiles += profile_inference(pruned, dense, batch, rows, builder.device)
+    return times, profiles

@@ -202,14 +202,8 @@ def _run_tune(
         try:
             lost = _watch(tune_run, stop, on_poll)
             if stop.requested and lost is None:
-                logger.info(
-                    "%s: running trials save their last step, which may take %.0f s; the same "
-                    "command continues. Once more ends everything at once.",
-                    stop.name,
-                    SAVE_TIMEOUT_S,
-                )
                 StopFile(stop_file).ask()
-                _wait_until_saved(pending)
+                _wait_until_saved(pending, stop.name)
         finally:
             tune_run.end()
         if lost is not None and tune_run.is_alive():
@@ -233,8 +227,14 @@ def _watch(
     return lost
 
 
-def _wait_until_saved(pending: Sequence[TrialSpec]) -> None:
+def _wait_until_saved(pending: Sequence[TrialSpec], signal_name: str) -> None:
     """Until no training runs any more, each having saved its last step, or time is up."""
+    logger.info(
+        "%s: running trials save their last step, which may take %.0f s; the same command "
+        "continues. Once more ends everything at once.",
+        signal_name,
+        SAVE_TIMEOUT_S,
+    )
     deadline = time.monotonic() + SAVE_TIMEOUT_S
     while time.monotonic() < deadline and any(
         trial_state(t.run_dir, t.run_id) is TrialState.RUNNING for t in pending
