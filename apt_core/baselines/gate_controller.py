@@ -7,7 +7,6 @@ from torch import Tensor
 
 from apt_core.baselines.gates import MIN_GATE, Gates
 from apt_core.baselines.l0_gates import GateValues
-from apt_core.distiller.projection import slice_projection
 from apt_core.distiller.self_distiller import SelfDistiller
 from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
@@ -135,7 +134,7 @@ class GateController(QuietController):
             modules.student, self.model_map, gates.structure, plan.kept, prefix=STUDENT
         )
         if modules.projection is not None:
-            surgery = combine(surgery, slice_projection(modules.projection, surgery))
+            surgery = combine(surgery, modules.projection.slice(surgery))
         masks = kept_masks(gates.values(), plan.kept, plan.structure)
         folded = fold_masks(modules.student, self.model_map, plan.structure, masks, prefix=STUDENT)
         names = frozenset(f"gates.{name}" for name, _ in gates.named_parameters())

@@ -126,11 +126,11 @@ def step_flops(network: Network, rows: Rows, lesson: Lesson | None = None) -> in
 
 
 def _lesson_flops(network: Network, rows: Rows, lesson: Lesson) -> int:
-    """The teacher's forward pass; the projection forward and backward."""
+    """The teacher's forward pass; the projection's branch forward and backward."""
     ours, theirs = network.structure.hidden_size, lesson.teacher.structure.hidden_size
     streams = {s.stream for s in network.structure.sub_blocks}
     tokens = sum(rows.of(stream) for stream in streams) / len(streams)
-    per_token = 2 * ours * theirs + 3 * lesson.rank * (ours + theirs)
+    per_token = 3 * lesson.rank * (ours + theirs)
     projection = _PER_MAC * rows.rows * tokens * lesson.num_layers * per_token
     return forward_flops(lesson.teacher, rows) + round(projection)
 

@@ -29,7 +29,7 @@ class Params:
     frozen: int
     trained: int
     teacher: int = 0
-    """Only the teacher's, and the frozen part of the projection."""
+    """Only the teacher's."""
     writers: int = 0
     """Of the matrices that write to the residual stream, where their outliers are measured."""
     salience: int = 0

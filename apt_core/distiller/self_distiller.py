@@ -16,7 +16,7 @@ from apt_core.distiller.losses import (
     rms_normalized,
     score_loss,
 )
-from apt_core.distiller.projection import identity_projection
+from apt_core.distiller.projection import LayerProjection
 from apt_core.distiller.teacher import snapshot_teacher
 from apt_core.models.arch import ModelMap
 from apt_core.models.calls import Reading, call_model, read_outputs, token_masks
@@ -245,7 +245,7 @@ class SelfDistiller:
         if modules.teacher is not None:
             before = self.drop_teacher(modules)
         modules.teacher = snapshot_teacher(modules.student)
-        modules.projection = identity_projection(
+        modules.projection = LayerProjection(
             self.structure.hidden_size,
             rank=self.settings.projection_rank,
             scaling=self.settings.scaling,

@@ -7,6 +7,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     from apt_core.baselines.gates import Gates
+    from apt_core.distiller.projection import LayerProjection
 
 STUDENT = "student."
 """Prefix of the student's parameter names inside `TrainedModules`."""
@@ -21,7 +22,7 @@ class TrainedModules(nn.Module):
 
     student: nn.Module
     teacher: nn.Module | None
-    projection: nn.Module | None
+    projection: "LayerProjection | None"
     gates: "Gates | None"
     """Learned masks of the student's blocks, while an arm has such."""
 

@@ -186,7 +186,7 @@ def _params(
     if teaching is not None:
         theirs = teaching.teacher.structure.hidden_size
         trained += teaching.rank * (left.hidden_size + theirs)
-        teacher = left.hidden_size * theirs + counts[True]
+        teacher = counts[True]
         if has_own_weights:
             teacher += counts[False] - (_still_shared(subject, left) if phase.is_pruned else 0)
     return Params(

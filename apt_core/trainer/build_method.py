@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from apt_core.adapters.linear import APTLinear
 from apt_core.config import ExperimentConfig
 from apt_core.config.arms import BlockScore
 from apt_core.config.plan import NO_EVENTS, TrainingPlan
@@ -269,7 +268,6 @@ def reshaper(
             distiller.take_teacher(modules)
         reshape_model(modules.student, loaded.model_map, present, student)
         if modules.projection is not None:
-            assert isinstance(modules.projection, APTLinear)
             modules.projection.narrow_input(student.hidden_size)
         build_l0.restore_gates(config, loaded, modules, student, teacher)
 

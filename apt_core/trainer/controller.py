@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from apt_core.distiller.projection import slice_projection
 from apt_core.distiller.self_distiller import SelfDistiller
 from apt_core.errors import TrainingError
 from apt_core.models.arch import ModelMap
@@ -255,7 +254,7 @@ class APTController:
         surgery = prune_model(modules.student, self.model_map, structure, plan.kept, prefix=STUDENT)
         if modules.projection is None:
             return surgery
-        return combine(surgery, slice_projection(modules.projection, surgery))
+        return combine(surgery, modules.projection.slice(surgery))
 
     def move_masks(self, decision: Decision, modules: TrainedModules, structure: Structure) -> None:
         """Move the masks of an open window one step.

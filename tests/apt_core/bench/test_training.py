@@ -81,9 +81,9 @@ def test_a_bound_counts_what_the_step_computes(root) -> None:
 def test_a_teacher_is_in_the_bound(builder) -> None:
     taught, alone = builder.rig(TAUGHT), builder.rig(TUNING)
     extra = step_bound(taught, ROWS, RATES).flops - step_bound(alone, ROWS, RATES).flops
-    # 4 layers of the teacher are all there are; the projection is 16 x 16 of rank 8.
+    # 4 layers of the teacher are all there are; the branch of the projection has rank 8.
     forward = rig_network(alone, ROWS)
-    projection = 2 * 4 * 9 * 4 * (2 * 16 * 16 + 3 * 8 * 32)
+    projection = 2 * 4 * 9 * 4 * 3 * 8 * 32
     backward_too = step_flops(forward, ROWS)
     assert projection < extra < projection + backward_too
     assert step_bound(taught, ROWS, RATES).num_bytes > step_bound(alone, ROWS, RATES).num_bytes

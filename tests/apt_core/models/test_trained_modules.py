@@ -1,6 +1,7 @@
 import torch
 from torch import nn
 
+from apt_core.distiller.projection import LayerProjection
 from apt_core.distiller.teacher import snapshot_teacher
 from apt_core.models.trained_modules import STUDENT, TrainedModules
 from tests.tiny import tiny_model
@@ -11,7 +12,9 @@ def modules_with_teacher() -> TrainedModules:
     modules.teacher = nn.Sequential(nn.Linear(2, 3), nn.Dropout(), nn.Linear(3, 1))
     modules.teacher[0].weight = modules.student[0].weight
     modules.teacher[2].bias = modules.student[2].bias
-    modules.projection = nn.Linear(3, 3)
+    modules.projection = LayerProjection(
+        3, rank=1, scaling=1.0, seed=0, like=modules.student[0].weight
+    )
     return modules
 
 

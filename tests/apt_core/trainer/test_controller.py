@@ -138,7 +138,9 @@ def test_the_teacher_is_dense_and_the_projection_follows_the_student():
     scene.apply(scene.decide(EVENTS[0]))
     scene.apply(scene.decide(EVENTS[1]))
     assert scene.state.structure.hidden_size < 16
-    assert scene.modules.projection.weight.shape == (16, scene.state.structure.hidden_size)
+    projection = scene.modules.projection
+    assert projection.in_features == scene.state.structure.hidden_size
+    assert projection.out_features == 16
     states = scene.modules.teacher(**tiny_batch(labels=False), output_hidden_states=True)
     assert states.hidden_states[-1].shape[-1] == 16
 
