@@ -165,7 +165,11 @@ def _name_of(piece: Span, lost: Sequence[tuple[float, float]]) -> str:
 
 
 def _lost_stretches(record: Record) -> Iterator[tuple[float, float]]:
-    """From the checkpoint that a training went on from to its start: that was done twice."""
+    """From the checkpoint that a training went on from to its start: that was done twice.
+
+    A thread commits and the training tells of it at its next save, so who dies in between has left
+    a checkpoint that nobody told of: then the one before it counts.
+    """
     trainings = [span for span in record.spans if span.name == "training"]
     for training in trainings[1:]:
         commits = [
@@ -173,7 +177,7 @@ def _lost_stretches(record: Record) -> Iterator[tuple[float, float]]:
             for mark in record.marks
             if mark.name == "committed"
             and mark.time_s < training.start_s
-            and mark.args.get("step") == training.args.get("step")
+            and mark.args.get("step", 0) <= training.args.get("step", 0)
         ]
         yield max(commits, default=0.0), training.start_s
 

@@ -85,6 +85,19 @@ def test_steps_that_a_killed_attempt_had_not_saved_are_no_goodput() -> None:
     assert spent["checkpoint"] == 2
 
 
+def test_a_checkpoint_that_nobody_told_of_makes_not_all_before_it_repeated() -> None:
+    trial = Record(
+        (
+            Span("training", 10, 40, {"step": 0}, is_closed=False),
+            Span("checkpoint", 29, 30),
+            Span("training", 50, 60, {"step": 20}),  # committed at 39; its worker died at 40
+        ),
+        (Mark("committed", 30, {"step": 10}),),
+    )
+    pieces = [(piece.name, piece.end_s - piece.start_s) for piece in pieces_of(trial)]
+    assert pieces == [("steps", 19), ("checkpoint", 1), ("repeated", 10), ("steps", 10)]
+
+
 def test_an_attempt_that_saved_nothing_is_all_repeated() -> None:
     trial = Record((Span("training", 10, 40, {"step": 0}), Span("training", 50, 60, {"step": 0})))
     assert [piece.name for piece in pieces_of(trial)] == ["repeated", "steps"]

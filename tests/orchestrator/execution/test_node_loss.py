@@ -1,4 +1,4 @@
-"""A trial over two nodes, one of which is killed and comes back: nothing of it shows in the end."""
+"""A trial over two nodes, one of which goes, with notice or without: nothing shows in the end."""
 
 import json
 import subprocess
@@ -24,9 +24,9 @@ from tests.ray_head import (
 from tests.reference.training_cases import assert_same, outcome, run_tiny
 from tests.spawn import run_workers
 from tests.tiny_run import tiny_experiment
-from tests.two_machines import two_machines
+from tests.two_machines import Machine, two_machines
 
-STEPS = 200
+STEPS = 1000
 SETTINGS = (
     f"training.max_steps={STEPS}",
     "training.eval_every=100 steps",
@@ -36,15 +36,21 @@ SETTINGS = (
     "hardware.num_threads=1",
     "evaluation.measure_efficiency=false",
 )
+NOTICE_S = 5
+NODE_AT = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+print(*(node["NodeID"] for node in ray.nodes() if node["NodeManagerAddress"] == sys.argv[2]))
+"""
 Node = subprocess.Popen[bytes]
 
 
-def write_recipe(root: Path, address: str) -> Path:
+def write_recipe(root: Path, address: str, max_failures: int) -> Path:
     config = tiny_experiment(
         root,
         *SETTINGS,
         "tracking.enabled=false",
-        "orchestration.max_failures=1",
+        f"orchestration.max_failures={max_failures}",
         f"orchestration.address={address}",
         f"orchestration.results_dir={root / 'runs'}",
     )
@@ -83,21 +89,50 @@ def workers_on(node: Node) -> int:
     return sum("RayTrainWorker" in line for line in processes_of_jobs(node))
 
 
+def ask(head: RayHead, *command: str) -> str:
+    """What a command on the head's machine prints."""
+    environment = {k: v for k, v in head.environment.items() if k != "RAY_ADDRESS"}
+    told = subprocess.run(
+        [*head.machine.enter, *command], env=environment, capture_output=True, text=True, check=True
+    )
+    return told.stdout.strip()
+
+
+def give_notice(head: RayHead, machine: Machine) -> None:
+    """As a cloud that takes a spot instance back: word, time to leave, and no power."""
+    node = ask(head, sys.executable, "-c", NODE_AT, head.cluster_address, machine.address)
+    reason = ("--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot instance")
+    which = (f"--address={head.cluster_address}", f"--node-id={node}")
+    ray = str(Path(sys.executable).with_name("ray"))
+    ask(head, ray, "drain-node", *which, *reason, f"--deadline-remaining-seconds={NOTICE_S}")
+    time.sleep(NOTICE_S)
+
+
+def nothing(*_: object) -> None:
+    """No notice."""
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @nightly("starts a cluster of two nodes, twice two workers")
-def test_a_lost_node_changes_nothing_in_a_trial_that_spans_two(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("warn", "restarts"), [(nothing, 1), (give_notice, 0)], ids=["killed", "preempted"]
+)
+def test_a_lost_node_changes_nothing_in_a_trial_that_spans_two(
+    tmp_path: Path, warn: Callable[[RayHead, Machine], None], restarts: int
+) -> None:
     with (
         two_machines() as (here, there),
         ray_head(None, "--num-cpus=1", has_dashboard=False, machine=here) as head,
     ):
-        recipe = write_recipe(tmp_path, head.cluster_address)
+        recipe = write_recipe(tmp_path, head.cluster_address, restarts)
         log = recipe.with_suffix(".log")
         with ray_worker(head, there) as lost, sweep(head, recipe) as command:
             wait_for(lambda: list(tmp_path.glob("runs/*/trials/*/checkpoints/*-*")), command, log)
             assert head.process is not None
             assert (workers_on(head.process), workers_on(lost)) == (1, 1)
+            warn(head, there)
             end_family(lost)
             (folder,) = tmp_path.glob("runs/*/trials/*")
             assert not (folder / "result.json").exists()
