@@ -86,6 +86,7 @@ def test_a_sliced_student_still_learns_from_its_dense_teacher():
     assert distiller.alive_layers() == [True, False, True, True]
     loss = distiller.loss(modules, tiny_batch(), 5)
     loss.total.backward()
+    assert (modules.projection.out_features, modules.projection.in_features) == (16, 8)
     assert modules.projection.lora_a.shape[1] == 8
     assert set(own.edits) == {"projection.lora_a"}
     assert modules.projection.lora_b.grad.abs().sum() > 0
