@@ -1,6 +1,8 @@
 """Pruned exports of tiny models: layers that differ, one without heads, one without neurons."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +35,13 @@ def write_pruned(
     *,
     dead: tuple[int, ...] = (0, 3, 7),
     hidden: int = 11,
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> Exported:
     """Prune, merge and export a tiny model. ``dead``: layer 0 loses its heads, layer 1 its neurons.
 
     In T5, sub-block 7 is the cross attention of the decoder's first layer; encoders have none.
     """
-    loaded, structure = tiny_model(family, head_kind=head_kind)
+    loaded, structure = tiny_model(family, head_kind=head_kind, sizes=sizes)
     kept = uneven(structure, dead=dead, hidden=hidden)
     after = prune_model(loaded.model, loaded.model_map, structure, kept).structure_after
     model = merge_adapters(loaded.model).eval()

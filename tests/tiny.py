@@ -1,5 +1,8 @@
 """Tiny random models that every test can afford."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from transformers import (
     BertConfig,
@@ -138,10 +141,15 @@ def tiny_model(
     rank: int = 3,
     dropout: float = 0.0,
     num_layers: int = 3,
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[LoadedModel, Structure]:
-    """A tiny task model with adapters whose branches and norms are not trivial."""
+    """A tiny task model with adapters whose branches and norms are not trivial.
+
+    ``sizes``: what the configuration shall say instead.
+    """
     torch.manual_seed(seed)
     config = tiny_config(family, dropout=dropout, num_layers=num_layers)
+    config.update(dict(sizes))
     if head_kind == "question_answering":
         config.num_labels = 2
     loaded = build_model(config, head_kind or default_head(family))
