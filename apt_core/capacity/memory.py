@@ -18,6 +18,8 @@ MAX_BUCKET = 50_000_000
 MAX_LIVE = 1_000_000_000
 """Parameters that ZeRO 3 keeps gathered at most (``stage3_max_live_parameters`` of DeepSpeed)."""
 OPTIMIZER_STAGE, GRADIENT_STAGE, PARAMETER_STAGE = 1, 2, 3
+KURTOSIS_BYTES = 4 * FP32
+"""Per weight, while `scores.kurtosis` runs: its products, centred, standardised, to the fourth."""
 PLAIN = -1
 """Instead of a stage: the engine without DeepSpeed."""
 
@@ -32,6 +34,8 @@ class Params:
     """Only the teacher's."""
     writers: int = 0
     """Of the matrices that write to the residual stream, where their outliers are measured."""
+    largest_writer: int = 0
+    """Of the largest of them, whether it is copied or not."""
     salience: int = 0
     """fp32 values that the collector holds between micro-batches and steps."""
 
@@ -136,13 +140,14 @@ def update_bytes(params: Params, width: int, division: Division) -> int:
 
     The gradients in fp32, where they are not already; or, before that, the merged writers of which
     the kurtosis of the salience is taken (paper Eq. 5): all of them whole and in fp32 on every
-    worker, under ZeRO 3 also as they were gathered.
+    worker, under ZeRO 3 also as they were gathered, and what is computed from one at a time.
     """
     copies = width < FP32 or division.stage >= OPTIMIZER_STAGE
     gradients = division.share(FP32 * params.trained, OPTIMIZER_STAGE) if copies else 0
     merged = FP32 if width < FP32 else 0
     gathered = width if division.stage >= PARAMETER_STAGE else 0
-    return max(gradients, params.writers * (merged + gathered))
+    kurtosis = params.writers * (merged + gathered) + KURTOSIS_BYTES * params.largest_writer
+    return max(gradients, kurtosis)
 
 
 def buffer_bytes(params: Params, width: int, division: Division) -> int:

@@ -194,6 +194,7 @@ def _params(
         trained,
         teacher,
         _copied_writers(subject, left) if phase.reads_salience else 0,
+        _largest_writer(subject, left) if phase.reads_salience else 0,
         _salience_values(subject, left) if phase.reads_salience else 0,
     )
 
@@ -234,6 +235,13 @@ def _copied_writers(subject: Subject, left: Structure) -> int:
         for s in left.sub_blocks
         if subject.width < FP32 or left.ranks.get(list(s.sites)[-1], 0) > 0
     )
+
+
+def _largest_writer(subject: Subject, left: Structure) -> int:
+    """Weights of the largest matrix that the kurtosis of the salience is taken of."""
+    if kurtosis_weight(subject.config, subject.loaded) == 0:
+        return 0
+    return max(s.num_units * s.unit_width for s in left.sub_blocks) * left.hidden_size
 
 
 def _salience_values(subject: Subject, left: Structure) -> int:

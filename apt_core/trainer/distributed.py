@@ -2,7 +2,7 @@
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,6 +58,18 @@ def any_worker(flag: bool) -> bool:
     """Whether the flag is set on at least one worker: the same answer everywhere."""
     (count,) = all_reduce_sum([torch.tensor(float(flag), device=collective_device())])
     return bool(count > 0)
+
+
+def worker_means(values: Mapping[str, float]) -> dict[str, float]:
+    """The mean over the workers of each number, to the precision of fp32.
+
+    Every worker passes the same names in the same order; a single worker gets its own numbers back.
+    """
+    if world_size() == 1:
+        return dict(values)
+    local = torch.tensor(list(values.values()), dtype=torch.float32, device=collective_device())
+    (total,) = all_reduce_sum([local])
+    return dict(zip(values, (total / world_size()).tolist(), strict=True))
 
 
 def all_gather_flat(local: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from apt_core.models.structure import Structure
 from apt_core.models.surgery_record import Surgery
 from apt_core.pruner.policy import PrunePlan
 from apt_core.report import PARAMETERS, RunReport
+from apt_core.trainer.distributed import worker_means
 from apt_core.trainer.engine import StepOutcome
 from apt_core.trainer.state import TrainerState
 
@@ -99,10 +100,10 @@ def warnings_of(report: RunReport) -> tuple[str, ...]:
 def step_metrics(
     losses: Sequence[Loss], outcome: StepOutcome, learning_rate: float
 ) -> dict[str, float]:
-    """The numbers of one optimizer step.
+    """The numbers of one optimizer step; with several workers all of them have to call it.
 
     Args:
-        losses: of its micro-batches, each weighted by its share in the step.
+        losses: of this worker's micro-batches, each weighted by its share in the step.
         outcome: what the engine says about it.
         learning_rate: the rate it was made with.
 
@@ -113,13 +114,16 @@ def step_metrics(
     def mean(values: Sequence[Tensor]) -> float:
         return sum(float(value.detach()) for value in values) / len(values)
 
-    return {
+    means = {
         "train/loss": mean([loss.total for loss in losses]),
         "train/loss_task": mean([loss.task for loss in losses]),
         "train/loss_distill": mean([loss.distill for loss in losses]),
+        **{f"train/{name}": mean([loss.more[name] for loss in losses]) for name in losses[0].more},
+    }
+    return {
+        **worker_means(means),
         "train/mu": losses[0].mu,
         "train/learning_rate": learning_rate,
         "train/grad_norm": outcome.grad_norm,
         "train/loss_scale": outcome.loss_scale,
-        **{f"train/{name}": mean([loss.more[name] for loss in losses]) for name in losses[0].more},
     }

@@ -20,6 +20,7 @@ def check_collectives(port: int | None = None) -> dict[str, Any]:
     tensors = [torch.full((2,), number), torch.full((1, 1), 10 * number, dtype=torch.bfloat16)]
     sums = distributed.all_reduce_sum(tensors)
     gathered = distributed.all_gather_flat(tensors[0])
+    means = distributed.worker_means({"same": 3.0, "rank": distributed.rank()})
     distributed.broadcast_from_first(tensors)
     distributed.ensure_process_group(torch.device("cpu"))  # there is one: it stays
     result = {
@@ -27,6 +28,7 @@ def check_collectives(port: int | None = None) -> dict[str, Any]:
         "sums": [t.tolist() for t in sums],
         "dtypes": [str(t.dtype) for t in sums],
         "gathered": gathered.tolist(),
+        "means": means,
         "broadcast": [t.tolist() for t in tensors],
         "object": distributed.object_from_first({"from": [distributed.rank()]}),
         "group_was_kept": distributed.is_distributed(),

@@ -42,6 +42,12 @@ def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[Any]]:
     return weights, metrics
 
 
+def logged(folder: Path, key: str) -> dict[int, float]:
+    """One metric of a run, by step."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["values"][key] for line in lines if key in line["values"]}
+
+
 def assert_same(a: tuple[dict, list], b: tuple[dict, list]) -> None:
     """Bit for bit."""
     assert a[1] == b[1]

@@ -68,6 +68,12 @@ def test_kurtosis_copies_the_writers_whole_on_every_worker() -> None:
     assert update_bytes(params, 2, Division(3, 4)) == (4 + 2) * 300
 
 
+def test_kurtosis_holds_four_intermediate_results_of_one_writer_at_a_time() -> None:
+    params = Params(frozen=1000, trained=100, writers=300, largest_writer=70)
+    assert update_bytes(params, 2, Division(PLAIN)) == 4 * 300 + 4 * 4 * 70
+    assert update_bytes(params, 4, Division(PLAIN)) == 4 * 4 * 70
+
+
 def test_buffers_are_the_bucket_and_what_zero_3_gathers_from_others() -> None:
     assert buffer_bytes(PARAMS, 2, Division(PLAIN)) == 0
     assert buffer_bytes(PARAMS, 2, Division(PLAIN, 4)) == 200

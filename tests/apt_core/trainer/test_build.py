@@ -17,7 +17,7 @@ from apt_core.models.loading import load_tokenizer
 from apt_core.report import RunReport
 from apt_core.trainer.build import build_trainer, run_training
 from tests.nightly import BETWEEN
-from tests.reference.training_cases import ID, decisions, run_tiny
+from tests.reference.training_cases import ID, decisions, logged, run_tiny
 from tests.spawn import run_workers
 from tests.tiny_run import DISTILL_STOP, EVENTS, TEACHER_STEP, TOTAL_STEPS, tiny_experiment
 
@@ -60,11 +60,6 @@ def arms(root):
 @pytest.fixture(params=ARMS)
 def arm(request, arms):
     return request.param, *arms[request.param]
-
-
-def logged(folder, key):
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return {line["step"]: line["values"][key] for line in lines if key in line["values"]}
 
 
 def test_an_arm_reaches_its_sparsity_and_is_never_denser_than_its_target(arm):
@@ -231,6 +226,12 @@ def test_two_workers_decide_what_one_decides(engine, quiet, tmp_path):
     results = run_workers(run_tiny, root=str(root), run_dir=str(tmp_path), overrides=overrides)
     for result in results:
         assert_same_decisions(result, expected)
+    # The loss that is logged is that of the step, not of the first worker's half of it.
+    one, both = logged(root / "reference", "train/loss"), logged(tmp_path, "train/loss")
+    for step in range(
+        1, TEACHER_STEP + 1
+    ):  # then each worker's own padding counts in hidden states
+        assert both[step] == pytest.approx(one[step], abs=1e-5)
 
 
 @pytest.mark.slow

@@ -1,7 +1,5 @@
 """What of the configuration reaches mask tuning, and whole runs of its arm."""
 
-import json
-
 import pytest
 import torch
 
@@ -20,6 +18,7 @@ from tests.reference.training_cases import (
     CrashError,
     assert_same,
     decisions,
+    logged,
     outcome,
     run_tiny,
 )
@@ -43,11 +42,6 @@ def undisturbed(root):
     """The arm's tiny run: its report and its folder."""
     folder = root / "whole"
     return run_training(tiny_experiment(root, *ARM), run_dir=folder, run_id=ID), folder
-
-
-def logged(folder, key):
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return {line["step"]: line["values"][key] for line in lines if key in line["values"]}
 
 
 def test_settings_reach_the_mask_tuner(root) -> None:

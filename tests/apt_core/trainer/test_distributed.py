@@ -17,6 +17,7 @@ def test_without_a_group_collectives_change_nothing() -> None:
     assert distributed.world_size() == 1
     assert all(a is b for a, b in zip(distributed.all_reduce_sum(tensors), tensors, strict=True))
     assert distributed.all_gather_flat(tensors[1]).shape == (1, 3)
+    assert distributed.worker_means({"a": 0.1, "b": 2.0}) == {"a": 0.1, "b": 2.0}
     assert distributed.object_from_first(tensors) is tensors
     distributed.broadcast_from_first(tensors)
     distributed.barrier()
@@ -40,6 +41,7 @@ def test_two_workers_sum_gather_and_broadcast(two_workers: list[dict[str, Any]])
     assert first["dtypes"] == ["torch.float32", "torch.bfloat16"]
     assert first["gathered"] == second["gathered"] == [[1.0, 1.0], [2.0, 2.0]]
     assert first["broadcast"] == second["broadcast"] == [[1.0, 1.0], [[10.0]]]
+    assert first["means"] == second["means"] == {"same": 3.0, "rank": 0.5}
     assert first["object"] == second["object"] == {"from": [0]}
     assert first["group_was_kept"]
     assert [first["rank"], second["rank"]] == [0, 1]

@@ -1,6 +1,5 @@
 """Models that write text: one-shot pruning, little memory, interruptions, several workers."""
 
-import json
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 from apt_core.trainer.build import build_trainer, run_training
 from tests.nightly import BETWEEN
 from tests.reference.family_cases import run_families
-from tests.reference.training_cases import ID, CrashAfter, CrashError, assert_same, outcome
+from tests.reference.training_cases import ID, CrashAfter, CrashError, assert_same, logged, outcome
 from tests.spawn import run_workers
 from tests.tiny_families import EVENTS, TOTAL_STEPS, family_experiment
 
@@ -35,11 +34,6 @@ def undisturbed(root, case):
     config = family_experiment(root, *case, *ONE_SHOT, *LITTLE_MEMORY)
     folder = root / f"whole-{case[0]}"
     return run_training(config, run_dir=folder, run_id=ID), folder
-
-
-def logged(folder, key):
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return {line["step"]: line["values"][key] for line in lines if key in line["values"]}
 
 
 def test_one_shot_pruning_comes_first_and_the_events_go_on_from_there(undisturbed):

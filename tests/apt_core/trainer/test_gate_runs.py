@@ -1,6 +1,5 @@
 """Whole runs of the arms with L0 gates: they meet the budget, resume exactly, and agree."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.reference.training_cases import (
     CrashAfter,
     CrashError,
     assert_same,
+    logged,
     outcome,
     run_arms,
 )
@@ -40,11 +40,6 @@ def undisturbed(root: Path, arm: str):
     folder = root / arm
     config = tiny_experiment(root, f"arm={arm}", "training.micro_batch_size=4")
     return run_training(config, run_dir=folder, run_id=ID), folder
-
-
-def logged(folder: Path, key: str) -> dict[int, float]:
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return {line["step"]: line["values"][key] for line in lines if key in line["values"]}
 
 
 def test_a_run_ends_at_its_target_and_trains_to_its_end(undisturbed, arm: str) -> None:
