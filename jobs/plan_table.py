@@ -82,8 +82,6 @@ def _ways_out(forecast: Forecast, request: PlanRequest) -> str:
         ways.append("hardware.gradient_checkpointing=true")
     if request.config.hardware.precision == "fp32":
         ways.append("hardware.precision=bf16")
-    if any(entry.phase.params.writers for entry in forecast.phases):
-        ways.append("pruning.use_kurtosis=false (it copies every writer in fp32)")
     if request.config.switches.distill:
         ways.append("ablation=w/o_Ds (no teacher)")
     return f"try {', '.join(ways)}"

@@ -18,8 +18,8 @@ MAX_BUCKET = 50_000_000
 MAX_LIVE = 1_000_000_000
 """Parameters that ZeRO 3 keeps gathered at most (``stage3_max_live_parameters`` of DeepSpeed)."""
 OPTIMIZER_STAGE, GRADIENT_STAGE, PARAMETER_STAGE = 1, 2, 3
-KURTOSIS_BYTES = 4 * FP32
-"""Per weight, while `scores.kurtosis` runs: its products, centred, standardised, to the fourth."""
+KURTOSIS_BYTES = 5 * FP32
+"""Per weight, in `scores.kurtosis`: merged, products, centred, standardised, to the fourth."""
 PLAIN = -1
 """Instead of a stage: the engine without DeepSpeed."""
 
@@ -32,10 +32,8 @@ class Params:
     trained: int
     teacher: int = 0
     """Only the teacher's."""
-    writers: int = 0
-    """Of the matrices that write to the residual stream, where their outliers are measured."""
-    largest_writer: int = 0
-    """Of the largest of them, whether it is copied or not."""
+    writer: int = 0
+    """Of the largest matrix that writes to the residual stream, where outliers are measured."""
     salience: int = 0
     """fp32 values that the collector holds between micro-batches and steps."""
 
@@ -138,16 +136,14 @@ def optimizer_bytes(trained: int, width: int, division: Division) -> int:
 def update_bytes(params: Params, width: int, division: Division) -> int:
     """What comes on top of the gradients when a step ends.
 
-    The gradients in fp32, where they are not already; or, before that, the merged writers of which
-    the kurtosis of the salience is taken (paper Eq. 5): all of them whole and in fp32 on every
-    worker, under ZeRO 3 also as they were gathered, and what is computed from one at a time.
+    The gradients in fp32, where they are not already; or, before that, what the kurtosis of the
+    salience needs (paper Eq. 5): of one writer at a time the merged weight in fp32, whole on every
+    worker and under ZeRO 3 also as it was gathered, and what is computed from it.
     """
     copies = width < FP32 or division.stage >= OPTIMIZER_STAGE
     gradients = division.share(FP32 * params.trained, OPTIMIZER_STAGE) if copies else 0
-    merged = FP32 if width < FP32 else 0
     gathered = width if division.stage >= PARAMETER_STAGE else 0
-    kurtosis = params.writers * (merged + gathered) + KURTOSIS_BYTES * params.largest_writer
-    return max(gradients, kurtosis)
+    return max(gradients, params.writer * (KURTOSIS_BYTES + gathered))
 
 
 def buffer_bytes(params: Params, width: int, division: Division) -> int:

@@ -16,7 +16,7 @@ from apt_core.models.surgery_record import Surgery
 from apt_core.pruner.search import BlockSalience
 from apt_core.salience import scores
 from apt_core.salience.kurtosis import add_outlier_term
-from apt_core.salience.merged import merged_weights
+from apt_core.salience.merged import merged_weight
 from apt_core.salience.taps import sum_over_tokens, tap_input, tap_output
 from apt_core.trainer.distributed import all_reduce_sum, world_size
 
@@ -188,10 +188,11 @@ class SalienceCollector:
         if self.settings.kurtosis_weight > 0:
             means = {k[len("mean/units/") :]: v for k, v in sums.items() if k.startswith("mean/")}
             means = {name: v / tokens[f"units/{name}"] for name, v in means.items()}
+            writers = self._writers()
             blocks = add_outlier_term(
                 blocks,
                 means,
-                merged_weights(self.model, self._writers(), self.prefix, full_parameters),
+                lambda name: merged_weight(self.model, writers[name], self.prefix, full_parameters),
                 structure=self.structure,
                 weight=self.settings.kurtosis_weight,
             )

@@ -9,7 +9,7 @@ from apt_core.models.arch import ModelMap
 from apt_core.models.structure import Structure
 from apt_core.pruner.search import BlockSalience
 from apt_core.salience.collector import CollectorSettings, Salience, SalienceCollector
-from apt_core.salience.merged import ReadParameters, merged_weights
+from apt_core.salience.merged import ReadParameters, merged_weight
 from apt_core.salience.scores import weight_magnitude
 
 
@@ -38,11 +38,9 @@ class MagnitudeCollector(SalienceCollector):
         hidden = torch.zeros(self.structure.hidden_size)
         for index, name in self._alive():
             sub_block = self.model_map.sub_blocks[index]
-            paths = {p.path: p.path for p in sub_block.projections}
-            # One sub-block at a time: all of them merged would be a second model.
-            weights = merged_weights(self.model, paths, self.prefix, full_parameters)
             for projection in sub_block.projections:
-                weight = weights[projection.path].detach()
+                path = projection.path
+                weight = merged_weight(self.model, path, self.prefix, full_parameters).detach()
                 own = 1 if projection == sub_block.writer else 0  # the dimension that units cut
                 units[name] = units[name].to(weight) + weight_magnitude(
                     weight, dim=own, unit_width=projection.unit_width

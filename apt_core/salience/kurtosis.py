@@ -1,6 +1,6 @@
 """The outlier term of the salience: sqrt(kurtosis) of the products that a block contributes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from apt_core.salience import scores
 def add_outlier_term(
     blocks: BlockSalience,
     mean_activations: Mapping[str, Tensor],
-    writer_weights: Mapping[str, Tensor],
+    writer_weight: Callable[[str], Tensor],
     *,
     structure: Structure,
     weight: float,
@@ -29,44 +29,50 @@ def add_outlier_term(
         blocks: salience from activations and gradients.
         mean_activations: sub-block -> mean signed input of its writing projection, (channels,).
             A sub-block that is absent has no outlier term.
-        writer_weights: sub-block -> that projection's weight, (hidden, channels).
+        writer_weight: gives the weight of a sub-block's writing projection, (hidden, channels);
+            called once for every sub-block with a mean, in their order.
         structure: the present structure.
         weight: coefficient of the term.
 
     Returns:
         The outlier-aware salience, in units of the salience that was given.
     """
+    of_units, of_hidden = _kurtoses(mean_activations, writer_weight, structure)
     units: dict[str, Tensor] = dict(blocks.units)
     for kind in ("attention", "ffn"):
         family = [s for s in structure.sub_blocks if s.kind == kind]
         if not family:
             continue
-        kurtosis = [_unit_kurtosis(s, blocks, mean_activations, writer_weights) for s in family]
+        # 0 where nothing was measured.
+        kurtosis = [of_units.get(s.name, torch.zeros_like(blocks.units[s.name])) for s in family]
         salience = torch.cat([blocks.units[s.name] for s in family])
         raised = scores.outlier_aware(salience, torch.cat(kurtosis), weight)
         parts = raised.split([s.num_units for s in family])
         units |= {s.name: part for s, part in zip(family, parts, strict=True)}
-    sources = [
-        scores.hidden_kurtosis(writer_weights[name], mean)
-        for name, mean in mean_activations.items()
-    ]
-    if not sources:
+    if not of_hidden:
         return BlockSalience(units=units, hidden=blocks.hidden)
-    hidden = scores.outlier_aware(blocks.hidden, torch.stack(sources), weight)
+    hidden = scores.outlier_aware(blocks.hidden, torch.stack(of_hidden), weight)
     return BlockSalience(units=units, hidden=hidden)
 
 
-def _unit_kurtosis(
-    sub_block: SubBlock,
-    blocks: BlockSalience,
+def _kurtoses(
     mean_activations: Mapping[str, Tensor],
-    writer_weights: Mapping[str, Tensor],
-) -> Tensor:
-    """Kurtosis of a sub-block's heads or neurons; 0 where nothing was measured."""
-    mean = mean_activations.get(sub_block.name)
-    if mean is None:
-        return torch.zeros_like(blocks.units[sub_block.name])
-    matrix = writer_weights[sub_block.name]
+    writer_weight: Callable[[str], Tensor],
+    structure: Structure,
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Of every measured sub-block's units, and of what it adds to each hidden dimension."""
+    sub_blocks = {s.name: s for s in structure.sub_blocks}
+    found = {
+        # No name is bound to the weight: it is gone before the next one is made.
+        name: _kurtosis_of(sub_blocks[name], writer_weight(name), mean)
+        for name, mean in mean_activations.items()
+    }
+    return {name: units for name, (units, _) in found.items()}, [h for _, h in found.values()]
+
+
+def _kurtosis_of(sub_block: SubBlock, matrix: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     if sub_block.kind == "attention":
-        return scores.head_kurtosis(matrix, mean, sub_block.num_units)
-    return scores.neuron_kurtosis(matrix, mean)
+        units = scores.head_kurtosis(matrix, mean, sub_block.num_units)
+    else:
+        units = scores.neuron_kurtosis(matrix, mean)
+    return units, scores.hidden_kurtosis(matrix, mean)

@@ -11,7 +11,6 @@ from apt_core.bench.flops import Network, Rows
 from apt_core.bench.networks import network_of
 from apt_core.bench.phases import CONTROL, DISTILLING, TAUGHT, Phase
 from apt_core.capacity.cut import guessed_cut
-from apt_core.capacity.kept import FP32
 from apt_core.capacity.loss import Head, Teaching
 from apt_core.capacity.memory import Params
 from apt_core.capacity.phase import PlannedPhase
@@ -193,7 +192,6 @@ def _params(
         frozen,
         trained,
         teacher,
-        _copied_writers(subject, left) if phase.reads_salience else 0,
         _largest_writer(subject, left) if phase.reads_salience else 0,
         _salience_values(subject, left) if phase.reads_salience else 0,
     )
@@ -224,17 +222,6 @@ def _outside_trained(subject: Subject) -> int:
     structure, all_learn = subject.structure, subject.config.switches.train_all_weights
     inside = structure.num_adapter_params() + (structure.num_params() if all_learn else 0)
     return _count(subject.loaded.model)[True] - inside
-
-
-def _copied_writers(subject: Subject, left: Structure) -> int:
-    """Weights that the kurtosis of the salience copies: all in half precision, else merged ones."""
-    if kurtosis_weight(subject.config, subject.loaded) == 0:
-        return 0
-    return sum(
-        s.num_units * s.unit_width * left.hidden_size
-        for s in left.sub_blocks
-        if subject.width < FP32 or left.ranks.get(list(s.sites)[-1], 0) > 0
-    )
 
 
 def _largest_writer(subject: Subject, left: Structure) -> int:

@@ -61,17 +61,12 @@ def test_the_update_needs_gradients_in_fp32_unless_they_are() -> None:
     assert update_bytes(PARAMS, 2, Division(2, 4)) == 100
 
 
-def test_kurtosis_copies_the_writers_whole_on_every_worker() -> None:
-    params = Params(frozen=1000, trained=100, writers=300)
-    assert update_bytes(params, 2, Division(2, 4)) == 4 * 300
-    # Under ZeRO 3 they are gathered first.
-    assert update_bytes(params, 2, Division(3, 4)) == (4 + 2) * 300
-
-
-def test_kurtosis_holds_four_intermediate_results_of_one_writer_at_a_time() -> None:
-    params = Params(frozen=1000, trained=100, writers=300, largest_writer=70)
-    assert update_bytes(params, 2, Division(PLAIN)) == 4 * 300 + 4 * 4 * 70
-    assert update_bytes(params, 4, Division(PLAIN)) == 4 * 4 * 70
+def test_kurtosis_needs_five_matrices_in_fp32_of_one_writer_on_every_worker() -> None:
+    params = Params(frozen=1000, trained=100, writer=70)
+    for width in (2, 4):
+        assert update_bytes(params, width, Division(2, 4)) == 5 * 4 * 70
+    # Under ZeRO 3 it is gathered first.
+    assert update_bytes(params, 2, Division(3, 4)) == (5 * 4 + 2) * 70
 
 
 def test_buffers_are_the_bucket_and_what_zero_3_gathers_from_others() -> None:

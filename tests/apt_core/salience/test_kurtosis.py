@@ -1,6 +1,7 @@
 """The outlier term against plain Python: kurtosis per block, yardstick per family."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -48,7 +49,9 @@ def root(values) -> float:
 @pytest.mark.parametrize("weight", [0.5, 2.0])
 def test_the_term_is_the_root_times_the_mean_of_the_whole_family(weight: float) -> None:
     blocks, means, weights = case()
-    result = add_outlier_term(blocks, means, weights, structure=STRUCTURE, weight=weight)
+    result = add_outlier_term(
+        blocks, means, weights.__getitem__, structure=STRUCTURE, weight=weight
+    )
     for kind in ("attention", "ffn"):
         family = STRUCTURE.of_kind(kind)
         salience = torch.cat([blocks.units[s.name] for s in family])
@@ -66,7 +69,7 @@ def test_the_term_is_the_root_times_the_mean_of_the_whole_family(weight: float) 
 
 def test_a_hidden_dimension_adds_the_roots_of_all_that_write_to_it() -> None:
     blocks, means, weights = case()
-    result = add_outlier_term(blocks, means, weights, structure=STRUCTURE, weight=2.0)
+    result = add_outlier_term(blocks, means, weights.__getitem__, structure=STRUCTURE, weight=2.0)
     yardstick = float(blocks.hidden.double().mean())
     for dim in range(HIDDEN):
         roots = sum(root((weights[name] * means[name])[dim]) for name in means)
@@ -77,8 +80,8 @@ def test_a_hidden_dimension_adds_the_roots_of_all_that_write_to_it() -> None:
 def test_the_term_has_the_unit_of_the_salience() -> None:
     blocks, means, weights = case()
     scaled = BlockSalience({n: 1000 * v for n, v in blocks.units.items()}, 1000 * blocks.hidden)
-    one = add_outlier_term(blocks, means, weights, structure=STRUCTURE, weight=1.0)
-    other = add_outlier_term(scaled, means, weights, structure=STRUCTURE, weight=1.0)
+    one = add_outlier_term(blocks, means, weights.__getitem__, structure=STRUCTURE, weight=1.0)
+    other = add_outlier_term(scaled, means, weights.__getitem__, structure=STRUCTURE, weight=1.0)
     torch.testing.assert_close(other.hidden, 1000 * one.hidden)
     for name, values in one.units.items():
         torch.testing.assert_close(other.units[name], 1000 * values)
@@ -87,7 +90,7 @@ def test_the_term_has_the_unit_of_the_salience() -> None:
 def test_a_sub_block_that_was_not_measured_keeps_its_salience() -> None:
     blocks, means, weights = case()
     del means["1.attention"]
-    result = add_outlier_term(blocks, means, weights, structure=STRUCTURE, weight=1.0)
+    result = add_outlier_term(blocks, means, weights.__getitem__, structure=STRUCTURE, weight=1.0)
     assert torch.equal(result.units["1.attention"], blocks.units["1.attention"])
     assert (result.units["0.attention"] > blocks.units["0.attention"]).any()
     # It still counts in its family's yardstick.
@@ -100,8 +103,8 @@ def test_a_sub_block_that_was_not_measured_keeps_its_salience() -> None:
 def test_without_measurements_or_weight_the_salience_stays() -> None:
     blocks, means, weights = case()
     for result in (
-        add_outlier_term(blocks, {}, {}, structure=STRUCTURE, weight=1.0),
-        add_outlier_term(blocks, means, weights, structure=STRUCTURE, weight=0.0),
+        add_outlier_term(blocks, {}, weights.__getitem__, structure=STRUCTURE, weight=1.0),
+        add_outlier_term(blocks, means, weights.__getitem__, structure=STRUCTURE, weight=0.0),
     ):
         assert torch.equal(result.hidden, blocks.hidden)
         assert all(torch.equal(result.units[n], blocks.units[n]) for n in blocks.units)
@@ -111,7 +114,25 @@ def test_weights_in_half_precision_are_measured_in_full() -> None:
     blocks, means, weights = case()
     half = {name: (matrix / 8).bfloat16() for name, matrix in weights.items()}
     full = {name: matrix.float() for name, matrix in half.items()}
-    a = add_outlier_term(blocks, means, half, structure=STRUCTURE, weight=1.0)
-    b = add_outlier_term(blocks, means, full, structure=STRUCTURE, weight=1.0)
+    a = add_outlier_term(blocks, means, half.__getitem__, structure=STRUCTURE, weight=1.0)
+    b = add_outlier_term(blocks, means, full.__getitem__, structure=STRUCTURE, weight=1.0)
     assert a.hidden.dtype is torch.float32
     assert torch.equal(a.hidden, b.hidden)
+
+
+def test_every_weight_is_asked_for_once_and_let_go_before_the_next() -> None:
+    blocks, means, weights = case()
+    asked: list[str] = []
+    given: list[weakref.ref[torch.Tensor]] = []
+
+    def writer_weight(name: str) -> torch.Tensor:
+        assert not any(reference() is not None for reference in given)
+        asked.append(name)
+        weight = weights[name].clone()
+        given.append(weakref.ref(weight))
+        return weight
+
+    result = add_outlier_term(blocks, means, writer_weight, structure=STRUCTURE, weight=1.0)
+    assert asked == list(means)
+    expected = add_outlier_term(blocks, means, weights.__getitem__, structure=STRUCTURE, weight=1.0)
+    assert torch.equal(result.hidden, expected.hidden)

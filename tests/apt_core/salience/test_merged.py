@@ -1,7 +1,7 @@
 import torch
 
 from apt_core.adapters.linear import APTLinear
-from apt_core.salience.merged import merged_weights
+from apt_core.salience.merged import merged_weight
 from tests.tiny import tiny_model
 
 
@@ -14,12 +14,10 @@ def test_an_adapter_on_a_writer_is_folded_in_and_others_are_read_as_they_are() -
     layer.add_branch(2)
     torch.nn.init.normal_(layer.lora_b)
     parameters = {f"student.{name}": p for name, p in model.named_parameters()}
-    weights = merged_weights(
-        model,
-        {"a": adapted, "b": plain},
-        "student.",
-        lambda names: {name: parameters[name] for name in names},
+    merged, read = (
+        merged_weight(model, path, "student.", lambda names: {n: parameters[n] for n in names})
+        for path in (adapted, plain)
     )
-    torch.testing.assert_close(weights["a"], layer.merged_weight())
-    assert (weights["a"] - layer.weight).abs().max() > 1e-3
-    torch.testing.assert_close(weights["b"], model.get_submodule(plain).weight, atol=0, rtol=0)
+    torch.testing.assert_close(merged, layer.merged_weight())
+    assert (merged - layer.weight).abs().max() > 1e-3
+    torch.testing.assert_close(read, model.get_submodule(plain).weight, atol=0, rtol=0)

@@ -144,13 +144,11 @@ def test_the_cut_model_has_the_density_asked_for_and_grown_adapters() -> None:
     assert growth == pytest.approx(4.0, rel=0.1)
 
 
-def test_kurtosis_in_half_precision_copies_every_writer() -> None:
-    half = ("hardware.precision=bf16", "pruning.use_kurtosis=true")
-    writers = by_name(*half)["pruning"].params.writers
-    # 6 layers of 128 x 128 and 512 x 128
-    assert writers == 6 * (128 * 128 + 512 * 128)
-    assert by_name(*half)["tuning"].params.writers == 0
-    assert by_name("pruning.use_kurtosis=true")["pruning"].params.writers == 0
+def test_the_kurtosis_is_taken_of_one_writer_at_a_time() -> None:
+    phases = by_name("pruning.use_kurtosis=true")
+    assert phases["pruning"].params.writer == 512 * 128
+    assert phases["tuning"].params.writer == 0
+    assert by_name("pruning.use_kurtosis=false")["pruning"].params.writer == 0
 
 
 def test_steps_are_counted_where_the_dataset_or_a_maximum_says_how_many() -> None:
