@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,9 @@ def check_answers(exported: Exported, ask: Any, tolerance: float) -> None:
     assert (expected[0] - expected[1]).abs().max() > 100 * tolerance
 
 
-def convert(folder: Path, target: Path) -> Path:
+def convert(checkout: Path, folder: Path, target: Path) -> Path:
     """Make a GGUF of an export, as docs/export.md says."""
-    converter = asked_for(LLAMA_CPP, "a checkout of llama.cpp") / "convert_hf_to_gguf.py"
+    converter = checkout / "convert_hf_to_gguf.py"
     command = [sys.executable, str(converter), str(folder), "--outfile", str(target)]
     done = subprocess.run(
         [*command, "--outtype", "f32"], capture_output=True, text=True, check=False
@@ -118,11 +119,11 @@ def ask_llama_cpp(model: Path, prompts: Tensor) -> list[dict[int, float]]:
 @nightly("needs a checkout of llama.cpp")
 @FAMILIES
 def test_llama_cpp_gives_the_same_probabilities(family: str, tmp_path: Path) -> None:
-    asked_for(LLAMA_CPP, "a checkout of llama.cpp")
+    checkout = asked_for(LLAMA_CPP, "a checkout of llama.cpp")
     exported = write_export(tmp_path, family, {})
-    model = convert(tmp_path / "uniform", tmp_path / "model.gguf")
+    model = convert(checkout, tmp_path / "uniform", tmp_path / "model.gguf")
     # Its keys and values are in half precision.
-    check_answers(exported, lambda prompts: ask_llama_cpp(model, prompts), tolerance=2e-3)
+    check_answers(exported, partial(ask_llama_cpp, model), tolerance=2e-3)
 
 
 def ask_vllm(python: Path, folder: Path, prompts: Tensor) -> list[dict[int, float]]:
@@ -147,5 +148,4 @@ def test_vllm_gives_the_same_probabilities(family: str, tmp_path: Path) -> None:
     python = asked_for(VLLM, "the Python of an environment with vLLM")
     # Heads of 6 channels it refuses; on a CPU it knows 32, 64, 80 and so on.
     exported = write_export(tmp_path, family, {"head_dim": 32})
-    ask = lambda prompts: ask_vllm(python, tmp_path / "uniform", prompts)  # noqa: E731
-    check_answers(exported, ask, tolerance=1e-4)
+    check_answers(exported, partial(ask_vllm, python, tmp_path / "uniform"), tolerance=1e-4)

@@ -226,11 +226,10 @@ def test_two_workers_decide_what_one_decides(engine, quiet, tmp_path):
     results = run_workers(run_tiny, root=str(root), run_dir=str(tmp_path), overrides=overrides)
     for result in results:
         assert_same_decisions(result, expected)
-    # The loss that is logged is that of the step, not of the first worker's half of it.
+    # The loss that is logged is that of the step, not of the first worker's half of it. Once there
+    # is a teacher each worker's own padding counts in hidden states.
     one, both = logged(root / "reference", "train/loss"), logged(tmp_path, "train/loss")
-    for step in range(
-        1, TEACHER_STEP + 1
-    ):  # then each worker's own padding counts in hidden states
+    for step in range(1, TEACHER_STEP + 1):
         assert both[step] == pytest.approx(one[step], abs=1e-5)
 
 

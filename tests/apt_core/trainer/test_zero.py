@@ -27,6 +27,10 @@ WORKERS = (1, 2)
 WIDTHS = {"fp32": 4, "bf16": 2}
 BF16_PRECISION = 2**-8
 """Distance of neighbours, relative to them; a sum of a few rounded numbers is as close."""
+BF16_ON_TWO = pytest.param(
+    2, "bf16", marks=pytest.mark.xfail(reason="near ties fall apart by rounding", strict=False)
+)
+"""Wanted, and not reached; what holds is in a test of its own."""
 EVERYTHING = [(stage, precision) for stage in STAGES for precision in PRECISIONS]
 
 
@@ -93,7 +97,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @nightly("takes many minutes")
 @pytest.mark.distributed
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("num_workers", "precision"), [(1, "fp32"), (1, "bf16"), (2, "fp32")])
+@pytest.mark.parametrize(
+    ("num_workers", "precision"), [(1, "fp32"), (1, "bf16"), (2, "fp32"), BF16_ON_TWO]
+)
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_decides_what_plain_pytorch_does(
     runs: dict[str, Any], stage: int, precision: str, num_workers: int
